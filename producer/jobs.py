@@ -363,7 +363,10 @@ def submit_training(
     network = enqueue_training(
         app.database, architecture, images, transfer=transfer, seed=seed, epochs=epochs, origin=origin
     )
-    hints.send(app.settings.broker_url, Message(Task.TRAIN_NETWORK, network.id))
+    messages = [Message(Task.TRAIN_NETWORK, network.id)]
+    if architecture.backbone is not None:
+        messages.append(Message(Task.DISPATCH))  # its vectors come first
+    hints.send(app.settings.broker_url, *messages)
     return network
 
 

@@ -25,6 +25,7 @@ class Task(StrEnum):
     """Names of the tasks, as registered with Celery."""
 
     DISPATCH = "annealq.dispatch"  # sends hints for all rows that are due
+    COMPUTE_FEATURES = "annealq.compute_features"  # of a batch or a training set, by a backbone
     SAMPLE_BATCH = "annealq.sample_batch"
     AGGREGATE_BATCH = "annealq.aggregate_batch"
     AGGREGATE_RUN = "annealq.aggregate_run"
@@ -39,6 +40,7 @@ class Task(StrEnum):
 class Queue(StrEnum):
     """Names of the queues. A worker takes all of them by default."""
 
+    FEATURES = "annealq.features"
     SAMPLE = "annealq.sample"
     AGGREGATE = "annealq.aggregate"
     TRAIN = "annealq.train"
@@ -46,6 +48,7 @@ class Queue(StrEnum):
 
 QUEUE_OF: Mapping[Task, Queue] = {
     Task.DISPATCH: Queue.AGGREGATE,
+    Task.COMPUTE_FEATURES: Queue.FEATURES,
     Task.SAMPLE_BATCH: Queue.SAMPLE,
     Task.AGGREGATE_BATCH: Queue.AGGREGATE,
     Task.AGGREGATE_RUN: Queue.AGGREGATE,

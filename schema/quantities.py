@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 
@@ -51,3 +52,14 @@ def percent(share: float, *, down: bool = False) -> str:
     """Return ``share`` as a percentage with at most two digits behind the point; ``down``: rounded down."""
     hundredths = share * 10_000 // 1 / 100 if down else round(share * 100, 2)
     return f"{hundredths:.2f}".rstrip("0").rstrip(".") + "%"
+
+
+def ranges_text(images: Sequence[int]) -> str:
+    """Return ascending ``images``, indices, as text: 3-5, 9."""
+    ranges: list[list[int]] = []
+    for image in images:
+        if ranges and ranges[-1][1] == image - 1:
+            ranges[-1][1] = image
+        else:
+            ranges.append([image, image])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

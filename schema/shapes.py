@@ -22,6 +22,9 @@ MAX_SIDE = 512
 MAX_VALUES = 65_536
 """Values of a vector that a network takes."""
 
+BACKBONE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256)
+"""Height and width of the pictures that a backbone takes, pixels."""
+
 COLOURS = 3
 """Channels of a coloured image: red, green and blue."""
 

@@ -83,6 +83,23 @@ class PreparationState(StrEnum):
     FAILED = "failed"
 
 
+class FeatureSetState(StrEnum):
+    """States of the feature vectors of one batch, or of one training set, by one backbone."""
+
+    # Enqueued by a producer or worker that needs them, or released by a worker whose attempt failed. A worker
+    # claims them at a hint, if a batch or a network still waits for them.
+    QUEUED = "queued"
+    # Claimed by a worker, which computes them under a lease and stores them part by part. If the worker does
+    # not renew the lease for `lease_s`, the reconciler releases them; the next worker goes on after the last
+    # part.
+    COMPUTING = "computing"
+    # All are stored. Final, until they are pruned.
+    READY = "ready"
+    # All attempts failed; the error is stored, and becomes that of what waits. Whoever needs them again moves
+    # them to `queued`.
+    FAILED = "failed"
+
+
 class RunState(StrEnum):
     """States of a run."""
 
@@ -153,7 +170,8 @@ class BatchState(StrEnum):
     """States of a batch."""
 
     # Enqueued with its run, or released by a worker or the reconciler to be retried at `due_at`, which backs
-    # off from `retry_base_s` to `retry_limit_s`. A worker claims it at a hint.
+    # off from `retry_base_s` to `retry_limit_s`. A worker claims it at a hint. If its network begins with a
+    # backbone, it is not claimed before its feature vectors are computed or have failed.
     PENDING = "pending"
     # Claimed by a worker, which samples its problems under a lease. If the worker does not renew the lease
     # for `lease_s`, the reconciler releases the batch.
@@ -205,6 +223,7 @@ class DeliveryState(StrEnum):
 
 State = (
     NetworkState
+    | FeatureSetState
     | PlanState
     | CalibrationState
     | EmbeddingState
@@ -249,6 +268,14 @@ MOVES: Mapping[type[StrEnum], Mapping[StrEnum, Set[StrEnum]]] = {
         },
         PreparationState.READY: set(),
         PreparationState.FAILED: set(),
+    },
+    FeatureSetState: {
+        FeatureSetState.QUEUED: {FeatureSetState.COMPUTING, FeatureSetState.FAILED},
+        FeatureSetState.COMPUTING: {
+            FeatureSetState.READY, FeatureSetState.FAILED, FeatureSetState.QUEUED,
+        },
+        FeatureSetState.READY: set(),
+        FeatureSetState.FAILED: {FeatureSetState.QUEUED},
     },
     RunState: {
         RunState.QUEUED: {RunState.RUNNING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED},

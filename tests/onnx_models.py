@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.onnx_pb import GraphProto
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from producer.images.imageset import ImageSet
+from schema.network.architecture import Architecture
+from schema.network.layers import FrozenBackbone
+from schema.tables import Backbone, BackboneFile
 
 FEATURES = 8
 OPSET = 17
@@ -51,3 +60,40 @@ def tiny(seed: int = 0, features: int = FEATURES) -> ModelProto:
 def encoded(seed: int = 0, features: int = FEATURES) -> bytes:
     data: bytes = tiny(seed, features).SerializeToString()
     return data
+
+
+SIDE = 32  # of the pictures
+
+
+def imported(session: Session, seed: int = 0) -> FrozenBackbone:
+    """Insert a tiny backbone as the import does; return the layer that names it."""
+    data = encoded(seed)
+    sha256, scale = hashlib.sha256(data).hexdigest(), {"mean": [127.5] * 3, "std": [127.5] * 3}
+    facts = {"nodes": 3, "parameters": 384, "operators": {"Conv": 1}, "seconds": 1e-4}
+    values = {"name": f"tiny{seed}", "sha256": sha256, "size": SIDE, "scale": scale, "features": FEATURES}
+    row = insert(Backbone).values(**values, facts=facts, created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    backbone = session.execute(row.returning(Backbone.id)).scalar_one()
+    session.execute(insert(BackboneFile).values(backbone_id=backbone, data=data))
+    return FrozenBackbone(sha256=sha256, size=SIDE, values=FEATURES, **scale)
+
+
+def architecture(layer: FrozenBackbone, side: int = SIDE) -> Architecture:
+    """Return a network of three classes on the features of the backbone ``layer``."""
+    return Architecture.from_dict(
+        {
+            "name": "onfeatures",
+            "input": {"height": side, "width": side, "channels": 3},
+            "classes": 3,
+            "features": [layer.to_dict(), {"kind": "dense", "units": 6, "activation": "tanh"}],
+            "training": {"epochs": 3, "batch_size": 8, "learning_rate": 0.05},
+        }
+    )
+
+
+def pictures(count: int = 30, *, seed: int = 0, side: int = SIDE) -> ImageSet:
+    """Return noisy pictures whose class is their colour."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 90, (count, side, side, 3))
+    images[np.arange(count), :, :, labels] += 140
+    return ImageSet("colours", images.astype(np.uint8), labels.astype(np.int64), None, None)

@@ -9,6 +9,7 @@ from schema.settings.worker import WorkerSettings
 from worker.compute.linear_terms import LinearTermsCache, make_cache
 from worker.process.hints import Hints
 from worker.process.meter import Meter
+from worker.records.features.backbones import BackboneCache
 from worker.records.networks import Registry
 from worker.sapi.connections import SolverConnections
 
@@ -22,6 +23,7 @@ class Context:
     hints: Hints
     meter: Meter = field(default_factory=Meter)
     networks: Registry = field(default_factory=Registry)
+    backbones: BackboneCache = field(default_factory=BackboneCache)
     solvers: SolverConnections = field(init=False)
     linear_terms: LinearTermsCache = field(default_factory=make_cache)
 

@@ -33,13 +33,14 @@ from worker.process import presence
 from worker.process.hints import CeleryHints, Hints
 from worker.process.logs import configure
 from worker.records import attempts, claims, leases, runs
+from worker.records.features import waiting
 from worker.rounds import begin
 from worker.scheduling import due_schedules, rechecks, run_windows
 from worker.scheduling.dispatch import dispatch
 
 _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
-_NOT_REPEATED = (Task.DISPATCH, Task.COMPUTE_HISTOGRAMS)
+_NOT_REPEATED = (Task.DISPATCH, Task.COMPUTE_FEATURES, Task.COMPUTE_HISTOGRAMS)  # the second by `dispatch`
 _TASKS_OF = {
     queue: [task for task in Task if QUEUE_OF[task] is queue and task not in _NOT_REPEATED] for queue in Queue
 }
@@ -56,7 +57,10 @@ def _ready(now: datetime) -> dict[Task, tuple[leases.HintedTable | type[Run], Co
     return {
         Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
         Task.SAMPLE_BATCH: (Batch, and_(Batch.state == BatchState.PENDING, claims.left_in_flight())),
-        Task.TRAIN_NETWORK: (Network, Network.state == NetworkState.QUEUED),
+        Task.TRAIN_NETWORK: (
+            Network,
+            and_(Network.state == NetworkState.QUEUED, waiting.network_due()),
+        ),
         Task.AGGREGATE_RUN: (
             Run,
             or_(

@@ -15,6 +15,7 @@ from worker.context import Context
 from worker.pipeline.calibrate import calibrate_network
 from worker.pipeline.dry_run import plan_dry_run
 from worker.pipeline.energy_histograms import compute_histograms
+from worker.pipeline.features.compute_features import compute_features
 from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.plan_calibration import plan_calibration
@@ -60,6 +61,7 @@ def _dispatch(context: Context, _row: int) -> None:
 
 
 _register(Task.DISPATCH, _dispatch, "dispatch")
+_register(Task.COMPUTE_FEATURES, compute_features, "feature_set")
 _register(Task.SAMPLE_BATCH, sample_batch, "batch")
 _register(Task.AGGREGATE_BATCH, score_batch, "batch")
 _register(Task.AGGREGATE_RUN, finish_run, "run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from producer.backbones.prune import forget_features
 from producer.backbones.queries import BackboneSummary, backbone_by_name
 from schema.database import Database
 from schema.database.transitions import record_action
@@ -28,6 +29,7 @@ def delete_backbone(database: Database, name: str) -> BackboneSummary:
             raise BackboneError(
                 f"backbone {name!r} is used by {listed}: remove these first, `annealq networks remove`"
             )
+        forget_features(session, found.backbone_id)
         session.execute(delete(Backbone).where(Backbone.id == found.backbone_id))
         record_action(session, "backbones", found.backbone_id, "deleted", now=database.now(session))
         return found

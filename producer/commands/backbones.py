@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,11 @@ import typer
 
 from producer.commands.shared import options as o
 from producer.commands.shared.help import App
-from schema.network.backbones import SCALES, SIZES, USUAL_SCALE, USUAL_SIZE, PixelScale
+from schema.network.backbones import SCALES, USUAL_SCALE, USUAL_SIZE, PixelScale
+from schema.quantities import count_text
+from schema.shapes import BACKBONE_SIZES
 
-_HELP = """Import, list, show and delete backbones: pretrained networks in ONNX files.
+_HELP = """Import, list, show, prune and delete backbones: pretrained networks in ONNX files.
 
 A backbone turns colour pictures into feature vectors, and a small network of annealq's own classifies these:
 it needs a few thousand labelled pictures where one from scratch needs a hundred thousand. Nothing is
@@ -33,8 +36,8 @@ def import_backbone(
         int | None,
         typer.Option(
             "--size",
-            help=f"Height and width of its pictures: {', '.join(map(str, SIZES))}; default: the file's, or "
-            f"{USUAL_SIZE}. Twice the size takes four times as long.",
+            help=f"Height and width of its pictures: {', '.join(map(str, BACKBONE_SIZES))}; default: the "
+            f"file's, or {USUAL_SIZE}. Twice the size takes four times as long.",
         ),
     ] = None,
     scale: Annotated[
@@ -103,6 +106,40 @@ def delete(name: Name) -> None:
     with database() as opened:
         backbone = delete_backbone(opened, name)
     typer.echo(f"backbone {backbone.name} is deleted")
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        float | None,
+        typer.Option("--older-than", help="Vectors that were computed at least this many days ago."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that nothing needs.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")
+    ] = False,
+    json: o.Json = False,
+) -> None:
+    """Remove stored feature vectors that no unfinished run or training needs.
+
+    They are computed again when their run is scored again, or their images are classified again.
+
+    Example: `annealq backbones prune --older-than 30 --dry-run`.
+    """
+    from producer.backbones.prune import prune as prune_features
+    from producer.context import database
+    from producer.images.limits import format_bytes
+    from producer.reports.terminal import print_json
+
+    if everything == (older_than is not None):
+        raise typer.BadParameter("name either --older-than DAYS or --all")
+    with database() as opened:
+        pruned = prune_features(opened, older_than_days=older_than or 0.0, dry_run=dry_run)
+    if json:
+        print_json({**asdict(pruned), "dry_run": dry_run})
+        return
+    verb = "would remove" if dry_run else "removed"
+    typer.echo(f"{verb} {count_text(pruned.vectors, 'feature vector')}, {format_bytes(pruned.bytes)}")
 
 
 def _print(name: str, *, json: bool) -> None:

@@ -57,6 +57,13 @@ ChainStrength = Annotated[
 Scale = Annotated[_Text, typer.Option("--scale", help="QPU: scales to compare, as for classify: 1,2.")]
 Qpu = Annotated[_Text, typer.Option("--qpu", help="QPU: a solver's name, or features as JSON.")]
 
+Trained = Annotated[
+    _Text,
+    typer.Argument(
+        help="A preset (digits, mnist), or give --architecture; default: layers for these images, as "
+        "`networks new` writes them, for coloured ones with the backbone if exactly one was imported."
+    ),
+]
 Layers = Annotated[
     Path | None,
     typer.Option("--architecture", "-a", help="A .toml or .json file that describes the layers."),
@@ -207,6 +214,10 @@ def new(
     ] = None,
     labels: Labels = None,
     read_as: ArrayKind = None,
+    backbone: Annotated[
+        _Text,
+        typer.Option("--backbone", help="The first layer: a backbone's name, from `backbones list`."),
+    ] = None,
     resize: Resize = None,
     fit: Fitted = Fit.CROP,
     invert: Invert = False,
@@ -214,14 +225,17 @@ def new(
 ) -> None:
     """Write a first architecture for images: a commented .toml file for `networks train --architecture`.
 
+    With --backbone, only the few layers after it are trained: a few thousand pictures suffice.
+
     Example: `annealq networks new --data photos.npz --out photos.toml`.
     """
     from producer.files import replacing
     from producer.networks.starter import starter_text
 
     preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as)
-    images, resized = architectures.read_for_starter(data, labels, None, preprocessing)
-    text = starter_text(images, name, resized)
+    first = None if backbone is None else architectures.backbone(backbone)
+    images, resized = architectures.read_for_starter(data, labels, None, preprocessing, first)
+    text = starter_text(images, name, resized, first)
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -234,13 +248,7 @@ def new(
 
 @app.command()
 def train(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="A preset (digits, mnist), or give --architecture; default: layers for these images, as "
-            "`networks new` writes them."
-        ),
-    ] = None,
+    name: Trained = None,
     data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as for `classify`.")] = "",
     architecture: Layers = None,
     labels: Labels = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from producer.doctor import relations
 from producer.doctor.finding import BACKUP, Finding
 from producer.embeddings import chips
-from schema.codecs import arrays, image_digests, nonconformity, samples, tiling
+from schema.codecs import arrays, features, image_digests, nonconformity, samples, tiling
 from schema.database import Database
 from schema.errors import Corrupt, NetworkError
 from schema.network import weights
@@ -20,6 +21,8 @@ from schema.network.architecture import Architecture
 from schema.quantities import count_text
 from schema.states import EmbeddingState
 from schema.tables import (
+    Backbone,
+    BackboneFile,
     Base,
     Batch,
     BatchImages,
@@ -27,6 +30,8 @@ from schema.tables import (
     Chip,
     Classification,
     Embedding,
+    FeaturePart,
+    FeatureSet,
     Network,
     Problem,
     Run,
@@ -146,6 +151,11 @@ def _network(row: Any) -> None:
         raise Corrupt(f"its weights cannot be used: {error}") from None
 
 
+def _backbone(row: Any) -> None:
+    if hashlib.sha256(row.data).hexdigest() != row.sha256:
+        raise Corrupt("its file is damaged: its checksum does not match")
+
+
 def _calibration(row: Any) -> None:
     image_digests.unseal(row.image_digests, row.images)
     if row.nonconformity is not None:
@@ -237,6 +247,20 @@ ALL_STORED = (
         "score the run again: `annealq runs rescore`",
         where=Problem.chain_breaks.is_not(None),
         page=20,
+    ),
+    StoredBytes(
+        BackboneFile,
+        (BackboneFile.data, Backbone.sha256),
+        _backbone,
+        "delete the backbone and import its file again: `annealq backbones`",
+        joined=((Backbone, Backbone.id == BackboneFile.backbone_id),),
+    ),
+    StoredBytes(
+        FeaturePart,
+        (FeaturePart.data, FeaturePart.count, FeatureSet.features),
+        lambda row: features.decode_features(row.data, row.count, row.features),
+        "remove it, and it is computed again: `annealq backbones prune --all`",
+        joined=((FeatureSet, FeatureSet.id == FeaturePart.feature_set_id),),
     ),
     StoredBytes(
         SampleSet,

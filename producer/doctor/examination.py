@@ -43,6 +43,7 @@ _TIMELESS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     relations.images,
     relations.coverage,
     relations.rounds,
+    relations.feature_sets,
     relations.sample_sets,
     spendings.spendings,
 )

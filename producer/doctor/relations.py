@@ -12,13 +12,25 @@ from producer.doctor.finding import BACKUP, Finding
 from producer.doctor.repairs import DiscardSamples, Remove, RemoveClassifications, is_irreplaceable
 from producer.runs.prune import is_pruned
 from schema.parameters import Solver
-from schema.states import FINISHED_RUNS, BatchState, ProblemState, RunState
-from schema.tables import Base, Batch, BatchImages, Classification, Problem, Run, SampleSet
+from schema.quantities import count_text
+from schema.states import FINISHED_RUNS, BatchState, FeatureSetState, ProblemState, RunState
+from schema.tables import (
+    Base,
+    Batch,
+    BatchImages,
+    Classification,
+    FeaturePart,
+    FeatureSet,
+    Problem,
+    Run,
+    SampleSet,
+)
 
 ORPHANS = "orphans"
 IMAGES = "images"
 COVERAGE = "coverage"
 ROUNDS = "rounds"
+FEATURES = "features"
 SAMPLE_SETS = "sample-sets"
 
 _ENTITIES: dict[str, type[Base]] = {
@@ -131,6 +143,23 @@ def rounds(session: Session) -> Iterator[Finding]:
     for batch, number, latest in session.execute(query.order_by(Batch.id)):
         what = f"it is of round {number} of {latest}, and has other images or reads than such a batch"
         yield Finding(ROUNDS, "batches", batch, what, f"{BACKUP}, or classify the images again")
+
+
+def feature_sets(session: Session) -> Iterator[Finding]:
+    """Check in ``session`` that feature sets that are ready have the vectors of all of their pictures."""
+    stored = func.coalesce(func.sum(FeaturePart.count), 0)
+    rows = session.execute(
+        select(FeatureSet.id, FeatureSet.count.label("count_"), stored.label("stored"))
+        .outerjoin(FeaturePart, FeaturePart.feature_set_id == FeatureSet.id)
+        .where(FeatureSet.state == FeatureSetState.READY)
+        .group_by(FeatureSet.id, FeatureSet.count)
+        .having(stored != FeatureSet.count)
+        .order_by(FeatureSet.id)
+    )
+    for row in rows.all():
+        what = f"it is ready, but has {row.stored:,} of {count_text(row.count_, 'feature vector')}"
+        hint = "remove it, and it is computed again: `annealq backbones prune --all`"
+        yield Finding(FEATURES, "feature_sets", row.id, what, hint)
 
 
 def sample_sets(session: Session) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from schema.states import (
     BatchState,
     CalibrationState,
     EmbeddingState,
+    FeatureSetState,
     NetworkState,
     PlanState,
     PreparationState,
@@ -30,6 +31,7 @@ from schema.tables import (
     Calibration,
     CalibrationPlan,
     Embedding,
+    FeatureSet,
     Network,
     Preparation,
     Problem,
@@ -47,6 +49,7 @@ SENDING = "sending"
 # Table, state in which its rows are leased, and next state of a row whose lease is abandoned.
 _LEASED: tuple[tuple[type[Base], State, State], ...] = (
     (Batch, BatchState.SAMPLING, BatchState.PENDING),
+    (FeatureSet, FeatureSetState.COMPUTING, FeatureSetState.QUEUED),
     (Network, NetworkState.TRAINING, NetworkState.QUEUED),
     (CalibrationPlan, PlanState.PLANNING, PlanState.QUEUED),
     (Calibration, CalibrationState.FITTING, CalibrationState.WAITING),

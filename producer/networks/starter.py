@@ -9,6 +9,7 @@ import tomllib
 
 import numpy as np
 
+from producer.backbones.queries import BackboneSummary
 from producer.images.imageset import ImageSet
 from producer.images.stream import printable
 from schema.errors import ImageError
@@ -37,26 +38,38 @@ _SMALL = 2_000
 _FEW_VECTORS = 10_000  # a second training on all of them takes seconds
 
 
-def starter_text(images: ImageSet, name: str | None = None, resize: Resize | None = None) -> str:
+def starter_text(
+    images: ImageSet,
+    name: str | None = None,
+    resize: Resize | None = None,
+    backbone: BackboneSummary | None = None,
+) -> str:
     """Return a commented TOML file with an architecture for labelled ``images``; it trains as it is.
 
     Args:
         images: size, values, classes and number of images are taken from them.
         name: of the network; default: that of the images.
         resize: how the network is to resize pictures of other sizes; None: it takes this size only.
+        backbone: a pretrained first layer; None: all layers are trained.
 
     Raises:
-        ImageError: the images have no labels, less than two classes, or too many.
+        ImageError: the images have no labels, less than two classes, or too many, or a backbone does not take
+            them.
         NetworkError: ``name`` is not valid.
     """
     count, shape, classes = len(images.images), images.shape, _classes(images)
+    if backbone is not None and not shape.is_colour:
+        raise ImageError(
+            f"{images.name}: these are {shape.words}, a backbone takes coloured ones: leave out --backbone"
+        )
+    on_vectors = shape.is_vector or backbone is not None
     lines = [
         f"# A starter for {printable(images.name)}: {count:,} {shape.words}.",
         f"name = {json.dumps(name or _name(images.name))}",
         f"classes = {classes}{_named(images)}",
         "",
         "[input]",
-        *(_vector_input(shape) if shape.is_vector else _image_input(images, resize)),
+        *(_input(images, resize) if backbone is None else _backbone_input(shape, resize, backbone)),
         "",
         "[[features]]",
         'kind = "dense"',
@@ -64,15 +77,38 @@ def starter_text(images: ImageSet, name: str | None = None, resize: Resize | Non
         'activation = "tanh"  # the last one is bounded: tanh or sigmoid',
         "",
         "[training]",
-        *(_vector_training(count) if shape.is_vector else _image_training(count, shape)),
+        *(_vector_training(count) if on_vectors else _image_training(count, shape)),
     ]
-    if count < (_FEW_VECTORS if shape.is_vector else _SMALL):
+    if count < (_FEW_VECTORS if on_vectors else _SMALL):
         lines.append("refit = true  # few images: after the held-out ones were used, train on all of them")
     if images.labels is not None and are_unbalanced(np.bincount(images.labels)):
         lines.append('class_weights = "balanced"  # images of rare classes count more')
     text = "\n".join(lines) + "\n"
     architecture_of(text)  # raises if the file could not be read again
     return text
+
+
+def _input(images: ImageSet, resize: Resize | None) -> list[str]:
+    return _vector_input(images.shape) if images.shape.is_vector else _image_input(images, resize)
+
+
+def _backbone_input(shape: ImageShape, resize: Resize | None, backbone: BackboneSummary) -> list[str]:
+    """Return the lines of the input for coloured pixels, and of the ``backbone``."""
+    height, width = shape.size
+    return [
+        f"height = {height}",
+        f"width = {width}",
+        f"channels = {COLOURS}  # red, green and blue",
+        f"resize = {json.dumps(resize or 'crop')}  # pictures of other sizes; also: pad, stretch",
+        "",
+        "[[features]]",
+        f'kind = "backbone"  # {printable(backbone.name)}: resizes pictures to its size, and is not trained',
+        f'sha256 = "{backbone.sha256}"',
+        f"size = {backbone.size}  # pixels a side",
+        f"values = {backbone.features}  # features of a picture",
+        f"mean = {list(backbone.scale.mean)}",
+        f"std = {list(backbone.scale.std)}",
+    ]
 
 
 def _vector_input(shape: ImageShape) -> list[str]:

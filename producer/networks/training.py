@@ -19,6 +19,7 @@ from producer.networks.description import describe
 from producer.networks.versions import find_or_insert, insert_version
 from schema.codecs import arrays
 from schema.database import Database, transition
+from schema.database.feature_requests import request_of
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
 from schema.parameters.choices import Origin
@@ -109,14 +110,21 @@ def _find_or_insert(
     same = select(Network.id, Network.state).where(Network.content_sha256 == values["content_sha256"])
     network = session.execute(same.add_columns(Network.training)).first()
     training_set_id = store_training_set(session, training_set, now=now)
+    request = request_of(session, Architecture.from_dict(values["architecture"]))
     if network is None:
         row = {**values, "training_set_id": training_set_id, "dispatched_at": now}
+        if request is not None:
+            asked = request.ask(session, training_set["sha256"], training_set["count"], now=now)
+            row["feature_set_id"] = asked[0]
         return Enqueued(insert_version(session, row, now=now), created=True)
     if "origin" in network.training and "origin" not in values["training"]:
         # What an experiment trained is now wanted for itself.
         session.execute(update(Network).where(Network.id == network.id).values(training=values["training"]))
     if network.state is NetworkState.FAILED:
         again: dict[str, Any] = {"attempts": 0, "error": None, "dispatched_at": now, "finished_at": None}
+        if request is not None:
+            asked = request.ask(session, training_set["sha256"], training_set["count"], now=now)
+            again["feature_set_id"] = asked[0]
         move = (session, network.id, NetworkState.FAILED, NetworkState.QUEUED)
         transition(*move, now=now, why="asked again", **again)
     return Enqueued(network.id, created=False)

@@ -19,12 +19,13 @@ from producer.progress.workers import count_alive
 from schema.database.disk import is_full_for
 from schema.parameters.choices import Solver
 from schema.parameters.qpu_choice import solver_key
-from schema.states import LIVE_RUNS, BatchState, NetworkState, PausedBy, RunState
-from schema.tables import Batch, Breaker, Network, Run
+from schema.states import LIVE_RUNS, BatchState, FeatureSetState, NetworkState, PausedBy, RunState
+from schema.tables import Batch, Breaker, FeaturePart, FeatureSet, Network, Run
 
 # Pauses that end without a user.
 _AUTOMATIC = (PausedBy.WINDOW, PausedBy.DEADLINE, PausedBy.DAY, PausedBy.MONTH)
 _PATIENCE = timedelta(seconds=1.5)  # so long a batch may be due before somebody asks why
+_FEATURES_WAIT = (FeatureSetState.QUEUED, FeatureSetState.COMPUTING)
 _NAMED = 3  # runs in a message
 
 
@@ -131,7 +132,8 @@ def _why_untouched(session: Session, run: Row[Any], now: datetime) -> str | None
     due_at = select(func.min(Batch.due_at)).where(Batch.run_id == run.id, Batch.state == BatchState.PENDING)
     since = session.execute(due_at).scalar()
     if since is None or since > now - _PATIENCE:
-        return None
+        asked = _features_wait_since(session, run.id, now)
+        return None if asked is None else _no_features(session, asked, now)
     is_held = (Batch.state == BatchState.SAMPLING, Batch.lease_until > now)
     others = session.execute(
         select(Run.id, Run.priority, func.sum(Batch.count))
@@ -149,6 +151,13 @@ def _why_untouched(session: Session, run: Row[Any], now: datetime) -> str | None
     if others[0].priority > run.priority:
         return f"{'run' if one else 'runs'} {names} of higher priority {'goes' if one else 'go'} first"
     return f"the workers are busy with {'run' if one else 'runs'} {names}, with which it takes turns"
+
+
+def _no_features(session: Session, since: datetime, now: datetime) -> str:
+    """Return why vectors that were asked for ``since`` are not computed."""
+    if count_alive(session, now):
+        return "the feature vectors of its images wait for a worker: others are computed or trained on first"
+    return _no_worker(session, since, now)
 
 
 def _no_worker(session: Session, since: datetime, now: datetime) -> str:
@@ -169,3 +178,40 @@ def _training(session: Session, now: datetime) -> str | None:
         )
     ).first()
     return None if row is None else f"{row.name}@{row.version}"
+
+
+def featured_images(session: Session, run: int) -> int | None:
+    """Return how many images of ``run`` in ``session`` have vectors, if others wait for theirs; else None."""
+    if not _has_backbone(session, run):
+        return None
+    own = select(Batch.feature_set_id).where(Batch.run_id == run)
+    waiting = own.join(FeatureSet, FeatureSet.id == Batch.feature_set_id).where(
+        FeatureSet.state.in_(_FEATURES_WAIT), Batch.state == BatchState.PENDING
+    )
+    if session.execute(waiting.limit(1)).first() is None:
+        return None
+    stored = select(func.coalesce(func.sum(FeaturePart.count), 0)).where(FeaturePart.feature_set_id.in_(own))
+    return int(session.execute(stored).scalar_one())
+
+
+def _features_wait_since(session: Session, run: int, now: datetime) -> datetime | None:
+    """Return since when no worker computes the vectors that ``run`` waits for ``now``; None: one does."""
+    if not _has_backbone(session, run):
+        return None
+    rows = session.execute(
+        select(FeatureSet.state, func.min(FeatureSet.created_at).label("asked_at"))
+        .join(Batch, Batch.feature_set_id == FeatureSet.id)
+        .where(Batch.run_id == run, Batch.state == BatchState.PENDING, FeatureSet.state.in_(_FEATURES_WAIT))
+        .group_by(FeatureSet.state)
+    ).all()
+    since: dict[FeatureSetState, datetime] = {row.state: row.asked_at for row in rows}
+    if FeatureSetState.COMPUTING in since or not since:
+        return None
+    asked = since[FeatureSetState.QUEUED]
+    return asked if asked <= now - _PATIENCE else None
+
+
+def _has_backbone(session: Session, run: int) -> bool:
+    """Return whether the network of ``run`` has a backbone, by its first batch: most runs have none."""
+    first = select(Batch.feature_set_id).where(Batch.run_id == run, Batch.ordinal == 0)
+    return session.execute(first).scalar() is not None

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from producer.progress.batches import BatchesUnderWay, batches_under_way
 from producer.progress.intake import IntakeProgress, intake_of
-from producer.progress.reasons import why_waiting
+from producer.progress.reasons import featured_images, why_waiting
 from producer.progress.rounds_to_come import plans_of, relative_cost, rounds_to_come
 from producer.progress.searches import search_of
 from schema.errors import NotFound
@@ -53,6 +53,7 @@ class ImageProgress:
         under_way: what is done of batches that are sampled without qubits, if that can be told.
         round: of reads, in progress. In a later one some images are read again: ``sampled``, ``scored`` and
             ``failed`` are those of the first.
+        featured: images that have feature vectors, while others wait for theirs; None: none waits.
         again: images that are read in a later round; ``again_sampled`` of them are.
         to_come: what rounds that have not begun are expected to read, in images of the round in progress.
         intake: how far its images are read from their source, if that has not ended.
@@ -79,6 +80,8 @@ class ImageProgress:
     def expected(self) -> int:
         """Return the images that the run will have, as far as its source says."""
         return self.images if self.intake is None else max(self.images, self.intake.total or 0)
+
+    featured: int | None = None
 
     def left_s(self, now: datetime) -> float | None:
         """Estimate the seconds from ``now`` until all images of all rounds are sampled, by the rate so far.
@@ -154,6 +157,7 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         again_sampled=again_sampled,
         to_come=_to_come(session, row),
         intake=intake,
+        featured=featured_images(session, run_id) if BatchState.PENDING in now_stages else None,
     )
 
 

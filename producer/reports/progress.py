@@ -86,7 +86,8 @@ def watch_run(
             if (reason := step or progress.waits) != told and (told := reason):
                 console.print(f"run {run_id} is waiting: {progress.waits}", markup=False)
             counts = (
-                f"{_again_text(progress)}{progress.sampled:,} sampled, {progress.scored:,} scored of "
+                f"{_features_text(progress)}{_again_text(progress)}"
+                f"{progress.sampled:,} sampled, {progress.scored:,} scored of "
                 f"{count_text(progress.expected, 'image')}"
             )
             if progress.intake is not None and progress.intake.text != progress.waits:
@@ -95,6 +96,11 @@ def watch_run(
             lines.print(f"run {run_id}: {counts}{searching}, {elapsed}" + (f", {left}" if left else ""))
             check()
             time.sleep(_EVERY_S)
+
+
+def _features_text(progress: ImageProgress) -> str:
+    """Return how many images have feature vectors, while others wait for theirs."""
+    return "" if progress.featured is None else f"{progress.featured:,} with features, "
 
 
 def watch_training(

@@ -231,12 +231,23 @@ def _add_throughput(table: Table, figures: dict[str, Any]) -> None:
     table.add_row(
         "throughput", f"{figures['images_per_second']:,.1f} images/s over {figures['elapsed_seconds']:,.1f} s"
     )
+    if (vectors := figures.get("features")) is not None:
+        table.add_row("features", _features(vectors))
     table.add_row(
         "sampling", f"{figures['sampling_seconds']:,.1f} s inside the annealer, all workers together"
     )
     for name, key in (("queue wait", "queue_wait_ms"), ("latency", "latency_ms")):
         percentiles = [(p, ms) for p, ms in figures[key].items() if ms is not None]
         table.add_row(name, ", ".join(f"{p} {ms / 1000:,.2f} s" for p, ms in percentiles))
+
+
+def _features(vectors: dict[str, Any]) -> str:
+    """Return what feature vectors took."""
+    text = f"{count_text(vectors['images'], 'image')}, {vectors['computed']:,} computed"
+    if vectors["computed"] and vectors["seconds"]:
+        rate = count_text(round(vectors["computed"] / vectors["seconds"]), "image")
+        text += f" at {rate} a CPU second"
+    return text
 
 
 def _confusion(confusion: ConfusionTable) -> FirstThatFits:

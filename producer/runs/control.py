@@ -16,6 +16,7 @@ from producer.runs.request import RunOptions
 from schema.calendar.run_hours import RunHours, format_time
 from schema.calendar.windows import Windows
 from schema.database import Database, record_event, transition, transition_all
+from schema.database.feature_requests import ask_again
 from schema.errors import ParameterError, StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import FINISHED_RUNS, LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
@@ -271,6 +272,7 @@ def _requeue_failed(session: Session, run: int, now: datetime) -> int:
     """Make the failed batches of ``run`` due again, with all attempts, and return how many there were."""
     values = {"attempts": 0, "error": None, "dispatched_at": None}
     failed, pending = BatchState.FAILED, BatchState.PENDING
+    ask_again(session, run, now=now)
     return len(
         transition_all(session, Batch.run_id == run, failed, pending, now=now, why="resumed", **values)
     )

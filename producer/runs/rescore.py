@@ -33,6 +33,7 @@ _COPIED = (
     Batch.dtype,
     Batch.round,
     Batch.members,
+    Batch.feature_set_id,
 )
 _IMAGES = (BatchImages.images, BatchImages.images_sha256, BatchImages.labels, BatchImages.sources)
 _STAMPS = ("due_at", "created_at", "started_at", "sampled_at")

@@ -23,6 +23,9 @@ from schema.errors import ParameterError
 class CrashPoint(StrEnum):
     """A point, and the risk of a crash there."""
 
+    FEATURES_CLAIMED = "features-claimed"  # the process died while holding the lease of a feature set
+    FEATURES_PART = "features-part"  # a part is stored; the next worker goes on after it
+    FEATURES_STORED = "features-stored"  # all are stored, and the hints for what waited are lost
     CLAIMED = "claimed"  # the process died while holding the lease of a batch
     RESERVING = "reserving"  # nothing is recorded yet of the problems to send
     RESERVED = "reserved"  # problems are reserved, and nobody sends them

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, or_, update
+from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.calendar.run_hours import RunHours, format_time
 from schema.codecs.batches import BatchRow
+from schema.database.feature_requests import FeatureRequest, feature_request, wait_columns
 from schema.database.transitions import record_event, transition
 from schema.errors import ParameterError, StaleState
 from schema.states import LIVE_RUNS, BatchState, IntakeState, PausedBy, RunState
@@ -83,22 +84,32 @@ def append_batches(
 
 
 def _insert_batches(session: Session, run: int, batches: Iterable[BatchRow], *, now: datetime) -> None:
-    """Insert ``batches`` a few at a time, so that not all of their images are in memory."""
+    """Insert ``batches`` a few at a time, so that not all of their images are in memory.
+
+    If the network of ``run`` has a backbone, they wait for the vectors of their images.
+    """
+    network = session.execute(select(Run.network_id).where(Run.id == run)).scalar_one()
+    request = feature_request(session, network)
     few: list[BatchRow] = []
     size = 0
     for batch in batches:
         few.append(batch)
         size += len(batch.images["images"])
         if size >= _INSERTED_BYTES or len(few) >= _INSERTED_ROWS:
-            _insert_few(session, run, few, now=now)
+            _insert_few(session, run, few, request, now=now)
             few, size = [], 0
     if few:
-        _insert_few(session, run, few, now=now)
+        _insert_few(session, run, few, request, now=now)
 
 
-def _insert_few(session: Session, run: int, batches: Sequence[BatchRow], *, now: datetime) -> None:
+def _insert_few(
+    session: Session, run: int, batches: Sequence[BatchRow], request: FeatureRequest | None, *, now: datetime
+) -> None:
+    def waits(batch: BatchRow) -> dict[str, Any]:
+        return wait_columns(session, request, batch.images["images_sha256"], batch.row["count"], now=now)
+
     common = {"run_id": run, "state": BatchState.PENDING, "due_at": now, "created_at": now}
-    stamped = [{**batch.row, **common} for batch in batches]
+    stamped = [{**batch.row, **common, **waits(batch)} for batch in batches]
     ids = session.execute(insert(Batch).returning(Batch.id, sort_by_parameter_order=True), stamped).scalars()
     images = [{**batch.images, "batch_id": id_} for id_, batch in zip(ids, batches, strict=True)]
     session.execute(insert(BatchImages), images)

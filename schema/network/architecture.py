@@ -26,6 +26,8 @@ from schema.network.layers import (
     Dense,
     DenseUnits,
     FeatureLayers,
+    FrozenBackbone,
+    ImageInput,
     Input,
     MaxPool,
     PoolUnits,
@@ -37,6 +39,7 @@ from schema.network.layers import (
     with_kind,
 )
 from schema.network.names import check_name
+from schema.shapes import COLOURS
 
 Shape = tuple[int, ...]
 Form = Literal["head", "pooled", "deep"]
@@ -57,6 +60,7 @@ MAX_WEIGHTS = 20_000_000
 MAX_ACTIVATIONS = 10_000_000
 MAX_CLASSES = 256
 MAX_ALPHA = 100.0
+BRIGHTEST = 255  # value of a pixel
 MAX_FILE_BYTES = 1_000_000
 
 
@@ -99,11 +103,30 @@ class Architecture(Spec):
         layers = len(self.features) + len(self.energy)
         if layers > MAX_LAYERS:
             raise NetworkError(f"{layers} layers; at most {MAX_LAYERS} are allowed")
-        if isinstance(self.input, VectorInput):
+        self._check_backbone()
+        if isinstance(self.input, VectorInput) or self.backbone is not None:
             self._check_vectors()
         self._check_features()
         self._check_units()
         return self
+
+    def _check_backbone(self) -> None:
+        places = [k for k, layer in enumerate(self.features) if isinstance(layer, FrozenBackbone)]
+        if not places:
+            return
+        if places != [0]:
+            raise NetworkError(
+                f"features[{places[-1]}] (backbone): a backbone is the first layer, and the only one"
+            )
+        if not isinstance(self.input, ImageInput) or self.input.channels != COLOURS:
+            raise NetworkError(
+                "features[0] (backbone): a backbone takes coloured pictures: write channels = 3 in [input]"
+            )
+        if self.input.average != 1 or self.input.image_max != BRIGHTEST:
+            raise NetworkError(
+                f"features[0] (backbone): a backbone takes pixels from 0 to {BRIGHTEST} and resizes pictures "
+                "itself: leave out average and image_max in [input]"
+            )
 
     def _check_vectors(self) -> None:
         if not any(isinstance(layer, Dense) for layer in self.features):
@@ -122,7 +145,7 @@ class Architecture(Spec):
         if self.weights > MAX_WEIGHTS:
             raise NetworkError(f"{self.weights} weights; at most {MAX_WEIGHTS} are allowed: use fewer units")
         active = [
-            (index, layer) for index, layer in enumerate(self.features) if not isinstance(layer, MaxPool)
+            (index, layer) for index, layer in enumerate(self.features) if isinstance(layer, Conv | Dense)
         ]
         if self.features and not active:
             raise NetworkError("the feature layers only pool: add a conv or dense layer, or leave them out")
@@ -141,6 +164,20 @@ class Architecture(Spec):
             raise NetworkError(
                 f"Q would have {sum(self.couplers)} couplers; at most {MAX_COUPLERS} are allowed"
             )
+
+    @property
+    def backbone(self) -> FrozenBackbone | None:
+        """Return the pretrained first layer, if there is one."""
+        first = self.features[0] if self.features else None
+        return first if isinstance(first, FrozenBackbone) else None
+
+    @cached_property
+    def head(self) -> Architecture:
+        """Return the layers that are trained: those after the backbone, on its vectors; without one, all."""
+        if self.backbone is None:
+            return self
+        vectors = VectorInput(kind="vector", values=self.backbone.values)
+        return self.replace(input=vectors, features=self.features[1:])
 
     @cached_property
     def feature_shapes(self) -> tuple[Shape, ...]:
@@ -200,8 +237,11 @@ class Architecture(Spec):
     def shapes(self) -> dict[str, Shape]:
         """Return name and shape of each weight array, in the layout of torch.nn.Conv2d and torch.nn.Linear.
 
-        Pooling units have no weights, and class units no bias (the paper sets b = 0).
+        Pooling units have no weights, and class units no bias (the paper sets b = 0). A backbone has none
+        here, and the layers after it are counted from 0.
         """
+        if self.backbone is not None:
+            return self.head.shapes
         shapes: dict[str, Shape] = {}
         before: Shape = self.input.shape
         for index, layer in enumerate(self.features):
@@ -286,6 +326,8 @@ def preset(name: str) -> Architecture:
 
 
 def _shape_after(layer: Spec, shape: Shape, where: str) -> Shape:
+    if isinstance(layer, FrozenBackbone):
+        return (layer.values,)
     if isinstance(layer, Dense | DenseUnits):
         return (layer.units,)
     if len(shape) != 3:

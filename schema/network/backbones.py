@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema.errors import BackboneError
+from schema.shapes import BACKBONE_SIZES, COLOURS
 
 MAX_FILE_BYTES = 64_000_000
-MAX_VALUES = 65_536  # of a feature vector
-SIZES = (32, 64, 96, 128, 160, 192, 224, 256)  # height and width of a backbone's pictures, pixels
 USUAL_SIZE = 128
 
 EXPORT = (
     "export it from torch with torch.onnx.export(model.eval(), (torch.zeros(2, 3, 224, 224),), "
     '"model.onnx", dynamo=True, external_data=False, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))'
 )
-
-_CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,13 @@ class PixelScale:
         except ValueError:
             numbers = []
         if len(numbers) == 2:
-            numbers = [numbers[0]] * _CHANNELS + [numbers[1]] * _CHANNELS
-        if len(numbers) != 2 * _CHANNELS:
+            numbers = [numbers[0]] * COLOURS + [numbers[1]] * COLOURS
+        if len(numbers) != 2 * COLOURS:
             raise BackboneError(
                 f"scale {text!r:.80} is not known: use {', '.join(SCALES)}, or MEAN,STD of pixels 0 to 255, "
                 "as in 127,128, or three means and three standard deviations"
             )
-        return cls.from_lists(numbers[:_CHANNELS], numbers[_CHANNELS:])
+        return cls.from_lists(numbers[:COLOURS], numbers[COLOURS:])
 
     @classmethod
     def from_lists(cls, mean: Any, std: Any) -> PixelScale:
@@ -57,8 +54,8 @@ class PixelScale:
             BackboneError: they are not, or a value is out of range.
         """
         m, s = tuple(map(float, mean)), tuple(map(float, std))
-        if len(m) != _CHANNELS or len(s) != _CHANNELS:
-            raise BackboneError(f"a scale has {_CHANNELS} means and {_CHANNELS} standard deviations")
+        if len(m) != COLOURS or len(s) != COLOURS:
+            raise BackboneError(f"a scale has {COLOURS} means and {COLOURS} standard deviations")
         if not all(-1000.0 <= each <= 1000.0 for each in m) or not all(0.001 <= each <= 1000.0 for each in s):
             raise BackboneError(
                 f"scale {m}, {s} is out of range: means are -1000 to 1000, standard deviations 0.001 to 1000"
@@ -86,6 +83,6 @@ USUAL_SCALE = "imagenet"
 
 def check_size(size: int) -> int:
     """Return ``size``; raise BackboneError if no backbone has it."""
-    if size not in SIZES:
-        raise BackboneError(f"size {size} is not possible: use {', '.join(map(str, SIZES))} pixels")
+    if size not in BACKBONE_SIZES:
+        raise BackboneError(f"size {size} is not possible: use {', '.join(map(str, BACKBONE_SIZES))} pixels")
     return size

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,7 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from schema.errors import NetworkError
-from schema.shapes import COLOURS, MAX_SIDE, MAX_VALUES, ImageShape
+from schema.shapes import BACKBONE_SIZES, COLOURS, MAX_SIDE, MAX_VALUES, ImageShape
 
 Activation = Literal["relu", "sigmoid", "tanh"]
 ClassWeights = Literal["equal", "balanced"]
@@ -172,6 +173,33 @@ def read_input(values: dict[str, Any]) -> Input:
     return kind.from_dict(values)
 
 
+def _known_size(size: int) -> int:
+    if size not in BACKBONE_SIZES:
+        raise ValueError  # the message is made of the field's description
+    return size
+
+
+_Mean = Annotated[float, Field(ge=-1000.0, le=1000.0)]
+_Std = Annotated[float, Field(ge=0.001, le=1000.0)]
+
+
+class FrozenBackbone(Spec):
+    """A pretrained network that turns coloured pictures into vectors, and is not trained; always the first.
+
+    Its file is found by its digest. Pictures are resized to ``size`` x ``size`` pixels p, 0 to 255, of which
+    it takes (p - mean) / std by channel. Training standardises each value of its vectors, as for vectors.
+    """
+
+    kind: Literal["backbone"] = "backbone"
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="the SHA-256 of an imported backbone's file")
+    size: Annotated[int, AfterValidator(_known_size)] = Field(
+        description=f"one of {', '.join(map(str, BACKBONE_SIZES))}"
+    )
+    values: int = Field(ge=1, le=MAX_VALUES)
+    mean: tuple[_Mean, _Mean, _Mean] = Field(strict=False, description="three numbers from -1000 to 1000")
+    std: tuple[_Std, _Std, _Std] = Field(strict=False, description="three numbers from 0.001 to 1000")
+
+
 class Conv(Spec):
     """A classical convolution: ``kernel`` x ``kernel``, with bias, then the activation."""
 
@@ -221,7 +249,7 @@ class DenseUnits(Spec):
     units: int = Field(ge=1, le=4096)
 
 
-FeatureLayer = Conv | MaxPool | Dense
+FeatureLayer = Conv | MaxPool | Dense | FrozenBackbone
 UnitLayer = ConvUnits | PoolUnits | DenseUnits
 FeatureLayers = tuple[Annotated[FeatureLayer, Field(discriminator="kind")], ...]
 UnitLayers = tuple[Annotated[UnitLayer, Field(discriminator="kind")], ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schema.tables.api import ApiKey, Delivery, Owner, PageSession, RunSubmission
-from schema.tables.backbones import Backbone, BackboneFile
+from schema.tables.backbones import Backbone, BackboneFile, FeaturePart, FeatureSet
 from schema.tables.blobs import BatchImages, Rendering, SampleSet, TrainingSet
 from schema.tables.calibrations import Calibration, CalibrationPlan
 from schema.tables.columns import Base
@@ -41,6 +41,8 @@ __all__ = [
     "Delivery",
     "Embedding",
     "Event",
+    "FeaturePart",
+    "FeatureSet",
     "Firing",
     "Intake",
     "Leader",

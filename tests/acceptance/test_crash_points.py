@@ -29,6 +29,7 @@ from schema.tables import Calibration, Network, Run
 from tests.acceptance.conftest import QUICK, wait_for
 from tests.acceptance.night import LEASE_S, PARAMETERS, Night, lasting_emulator, night
 from tests.integration.conftest import some_images
+from tests.onnx_models import architecture, imported, pictures
 
 IMAGES = 40
 # Every image is uncertain by so large a gap: a fifth of them is read again.
@@ -47,6 +48,7 @@ ON_A_SERVER = {
 # These kill whoever reads the images: tests/integration/intake does so.
 OF_A_PRODUCER = {CrashPoint.INTAKE_WRITTEN, CrashPoint.INTAKE_GROWN, CrashPoint.INTAKE_ENDED}
 OF_WORKERS = [point for point in CrashPoint if point not in OF_A_PRODUCER]
+ON_FEATURES = (CrashPoint.FEATURES_CLAIMED, CrashPoint.FEATURES_PART, CrashPoint.FEATURES_STORED)
 SHORTER = {
     "ANNEALQ_WORKER_LEASE_S": "1",
     "ANNEALQ_WORKER_SOLVER_TIMEOUT_S": "0.8",
@@ -72,6 +74,15 @@ def train(at: Night, *, hinted: bool = True) -> int:
     network = enqueue_training(at.database, preset("digits"), images, transfer="energy", seed=0, epochs=2).id
     if hinted:
         hints.send(at.settings.broker_url, Message(Task.TRAIN_NETWORK, network))
+    return network
+
+
+def train_on_features(at: Night) -> int:
+    """Ask for a network to be trained on the features of a backbone; returns it."""
+    with at.database.transaction() as session:
+        layers = architecture(imported(session))
+    network = enqueue_training(at.database, layers, pictures(24), transfer="energy", seed=0, epochs=2).id
+    hints.send(at.settings.broker_url, Message(Task.DISPATCH))
     return network
 
 
@@ -118,8 +129,10 @@ def test_a_run_survives_a_crash_at_every_point(database_url: str, tmp_path: Path
         night(tmp_path / "home", database_url, emulator, env=env) as at,
     ):
         run, network, calibration = at.enqueue(IMAGES, parameters=IN_ROUNDS), train(at), calibrate(at)
+        on_features = train_on_features(at)
         figures = at.finish(run, seconds=200)
         wait_for(lambda: is_ready(at, network), "the network to be trained")
+        wait_for(lambda: is_ready(at, on_features), "the network on features to be trained")
         wait_for(lambda: is_calibrated(at, calibration), "the calibration to be fitted")
         with at.database.reading() as session:
             assert session.execute(select(func.count()).where(Run.calibrates == calibration)).scalar() == 1
@@ -142,7 +155,11 @@ def test_a_crash_costs_a_lease_and_little_more(database_url: str, tmp_path: Path
         night(tmp_path / "home", database_url, emulator, env=traps(folder, point)) as at,
     ):
         run = at.enqueue(IMAGES // 2, parameters=IN_ROUNDS)
-        network = train(at, hinted=point is not CrashPoint.RECONCILED)
+        network = (
+            train_on_features(at)
+            if point in ON_FEATURES
+            else train(at, hinted=point is not CrashPoint.RECONCILED)
+        )
         calibration = calibrate(at) if point in (CrashPoint.PLANNING, CrashPoint.PLANNED) else None
         at.finish(run)
         wait_for(lambda: is_ready(at, network), "the network to be trained")

@@ -26,6 +26,7 @@ from PIL import Image
 
 from tests import documents
 from tests.documents import PAGES, ROOT, Block
+from tests.onnx_models import encoded, pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -67,6 +68,11 @@ def write_samples(folder: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
         Image.fromarray(image).save(folder / "photos" / str(label) / f"{k}.png")
         if k < 3:
             Image.fromarray(image).save(folder / f"{k}.png")
+    (folder / "efficientnet-lite0.onnx").write_bytes(encoded())
+    coloured = pictures(60)
+    for k, (image, label) in enumerate(zip(coloured.images, coloured.labels, strict=True)):
+        (folder / "landscapes" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / "landscapes" / str(label) / f"{k}.png")
 
 
 class Reader:

@@ -32,6 +32,7 @@ from schema.tables import Network
 from worker.context import Context
 from worker.pipeline.calibrate import calibrate_network
 from worker.pipeline.energy_histograms import compute_histograms
+from worker.pipeline.features.compute_features import compute_features
 from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.plan_calibration import plan_calibration
@@ -191,6 +192,7 @@ def work_off_but(context: Context, left: Task, *messages: Message) -> list[Messa
 
 
 USE_CASES: dict[Task, Callable[[Context, int], None]] = {
+    Task.COMPUTE_FEATURES: compute_features,
     Task.SAMPLE_BATCH: sample_batch,
     Task.AGGREGATE_BATCH: score_batch,
     Task.AGGREGATE_RUN: finish_run,

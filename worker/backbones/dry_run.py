@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import BackboneError
-from schema.network.backbones import MAX_VALUES, PixelScale
+from schema.network.backbones import PixelScale
+from schema.shapes import MAX_VALUES
 from worker.backbones.pixels import to_values
 from worker.backbones.session import BackboneSession
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from schema.errors import BackboneError
-from schema.network.backbones import EXPORT, MAX_FILE_BYTES, SIZES
+from schema.network.backbones import EXPORT, MAX_FILE_BYTES
+from schema.shapes import BACKBONE_SIZES, MAX_VALUES
 from worker.backbones.operators import ALLOWED, SHAPE_INPUTS
 from worker.backbones.tensors import check_tensor
 
@@ -197,10 +198,10 @@ def _facts(model: ModelProto) -> GraphFacts:
         raise BackboneError(
             f"the input has shape {_text(sides)}; a backbone takes (b, 3, H, W), colour and square: {EXPORT}"
         )
-    if sides[2] not in (*SIZES, None):
+    if sides[2] not in (*BACKBONE_SIZES, None):
         raise BackboneError(
-            f"the input has shape {_text(sides)}; pictures have {' or '.join(map(str, SIZES))} pixels a side:"
-            f" {EXPORT}"
+            f"the input has shape {_text(sides)}; pictures have {' or '.join(map(str, BACKBONE_SIZES))} "
+            f"pixels a side: {EXPORT}"
         )
     out = _shape(graph.output[0], 2)
     if sides[0] is not None or out[0] is not None:

@@ -39,7 +39,7 @@ def linear_terms(
     Raises:
         Corrupt: its images are damaged.
     """
-    images = pixels(batch_input)
+    images = inputs(batch_input)
     model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
     terms = LinearTerms(network, model, images)
     return terms if cache is None else cache.setdefault((model, batch_input.images_sha256), terms)
@@ -204,6 +204,16 @@ def first_reads(reads: Reads, number: int) -> Reads:
     counted = reads.counted[:, first]
     bits, occurrences = consensus.discard_reads(bits, counted)
     return Reads(bits, energies, counted, occurrences)
+
+
+def inputs(batch_input: BatchInput) -> ImageArray:
+    """Return what the trained layers take: the images of ``batch_input``, or their vectors by a backbone.
+
+    Raises:
+        Corrupt: images or labels are damaged.
+    """
+    images = pixels(batch_input)
+    return images if batch_input.vectors is None else batch_input.vectors
 
 
 def pixels(batch_input: BatchInput) -> ImageArray:

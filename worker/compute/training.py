@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.network import weights
 from schema.network.architecture import Architecture
+from schema.shapes import ImageArray
 from worker.network import training
 from worker.records.networks import TrainedWeights, TrainingJob
 
@@ -37,7 +40,7 @@ def train(
     """
     architecture = Architecture.from_dict(job.architecture)
     with stored_in(f"training set {job.training_set}", _TRAIN_AGAIN):
-        images, labels = arrays.decode_training_set(job.images, job.labels, job.count, job.shape, job.sha256)
+        images, labels = _images_and_labels(job)
     history: list[dict[str, Any]] = []
 
     def store(epoch: training.Epoch) -> None:
@@ -50,7 +53,7 @@ def train(
 
     with _threads(threads):
         trained = training.train(
-            architecture,
+            architecture.head,
             images,
             labels,
             job.training["transfer"],
@@ -60,6 +63,13 @@ def train(
             should_stop=should_stop,
         )
     return TrainedWeights(weights.encode(trained.weights, architecture), trained.to_dict())
+
+
+def _images_and_labels(job: TrainingJob) -> tuple[ImageArray, NDArray[np.int16]]:
+    """Return what the trained layers take, and the labels (N,); raise Corrupt if they are damaged."""
+    if job.vectors is not None:
+        return job.vectors, arrays.decode_labels(job.labels, job.count)
+    return arrays.decode_training_set(job.images, job.labels, job.count, job.shape, job.sha256)
 
 
 @contextmanager

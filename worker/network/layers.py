@@ -150,7 +150,7 @@ class Tone(nn.Module):
 
 def signed(architecture: Architecture) -> bool:
     """Return whether the classical head of ``architecture`` takes features in [-1, 1] (tanh), not [0, 1]."""
-    active = [spec.activation for spec in architecture.features if not isinstance(spec, MaxPool)]
+    active = [spec.activation for spec in architecture.features if isinstance(spec, Conv | Dense)]
     return bool(active) and active[-1] == "tanh"
 
 
@@ -261,8 +261,10 @@ def _feature_layers(architecture: Architecture) -> list[nn.Module]:
             layers.append(nn.Conv2d(before[0], spec.filters, spec.kernel, spec.stride, spec.padding))
         elif isinstance(spec, MaxPool):
             layers.append(nn.MaxPool2d(spec.size))
-        else:
+        elif isinstance(spec, Dense):
             layers.append(nn.Linear(_count(before), spec.units))
+        else:
+            raise ValueError("a backbone is no torch layer: take the `head` of the architecture")
     return layers
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from schema.network import weights
 from schema.network.architecture import Architecture
+from schema.network.layers import FrozenBackbone
 from schema.shapes import ImageArray
 from worker.network import features, layers, transfer
 from worker.qubo.energy_model import EnergyModel
@@ -24,12 +25,14 @@ class TrainedNetwork:
     Attributes:
         temperature: that its class scores are divided by before a softmax gives probabilities; 1: as in
             training. See `temperature.py`.
+        backbone: the pretrained layer before these, whose vectors they take; None: they take images.
     """
 
     architecture: Architecture
     weights: weights.Weights
     transfer: str
     temperature: float = 1.0
+    backbone: FrozenBackbone | None = None
 
     def features(self, images: ImageArray) -> NDArray[np.float64]:
         """Return the feature values (B, nv) float64 of B ``images``."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from schema.errors import NetworkError, ParameterError
 from schema.network.architecture import FOLDED_LAM, Architecture, Shape
-from schema.network.layers import MaxPool, PoolUnits, UnitLayer
+from schema.network.layers import Conv, Dense, PoolUnits, UnitLayer
 from schema.network.weights import Weights
 from worker.network.columns import bias_repeats, pool_mask, weight_index
 from worker.qubo.energy_model import Coupling, EnergyModel, build_model
@@ -81,7 +81,7 @@ def fold_scale(architecture: Architecture, transfer: str) -> tuple[float, float]
 
     They depend on the last activation of ``architecture`` and on the ``transfer``; see `energy_model`.
     """
-    active = [spec.activation for spec in architecture.features if not isinstance(spec, MaxPool)]
+    active = [spec.activation for spec in architecture.features if isinstance(spec, Conv | Dense)]
     if transfer == "paper" and active and active[-1] == "tanh":
         return 1.0 / architecture.alpha, 0.0
     return 0.5 / architecture.alpha, 0.5

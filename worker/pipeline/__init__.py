@@ -3,6 +3,7 @@
 Pure functions compute the numbers, outside of transactions. One transaction stores the results; it is guarded
 by the row's state and, for leased rows, by the lease.
 
+    features/        feature vectors of pictures                      (COMPUTE_FEATURES)
     sample_batch.py  draws the reads of a batch and stores them      (SAMPLE_BATCH)
     score_batch.py   classifies the images of a sampled batch        (AGGREGATE_BATCH)
     finish_run.py    computes a run's statistics and ends it         (AGGREGATE_RUN)

@@ -72,7 +72,7 @@ def compute(
     for batch_input in loaded:
         count = batch_input.count
         here = wanted[(wanted >= first) & (wanted < first + count)] - first
-        images.append(scoring.pixels(batch_input)[here])
+        images.append(scoring.inputs(batch_input)[here])
         labels.append(arrays.decode_labels(batch_input.labels or b"", count)[here])
         first += count
     network = load_network(context, loaded[0].network)

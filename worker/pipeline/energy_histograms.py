@@ -16,7 +16,9 @@ from schema.errors import AnnealqError, reason
 from schema.states import BatchState
 from schema.tables import Batch
 from worker.compute.scoring import energy_histogram, read_energies
+from worker.pipeline.features.inputs import with_vectors
 from worker.records import batches
+from worker.records.features.backbones import BackboneCache
 from worker.records.networks import Registry
 from worker.rounds import several_rounds
 
@@ -42,7 +44,7 @@ def compute_histograms(context: Context, run: int) -> None:
     found: dict[int, dict[str, Any]] = {}
     try:
         with database.reading() as session:
-            found = read_histograms(session, run, list(asked), context.networks)
+            found = read_histograms(session, run, list(asked), context.networks, context.backbones)
     except AnnealqError as failure:
         error = reason(failure)
         log.warning("energies cannot be computed", error=error)
@@ -52,13 +54,13 @@ def compute_histograms(context: Context, run: int) -> None:
 
 
 def read_histograms(
-    session: Session, run: int, images: Sequence[int], networks: Registry
+    session: Session, run: int, images: Sequence[int], networks: Registry, backbones: BackboneCache
 ) -> dict[int, dict[str, Any]]:
     """Return the energy histogram of each of ``images`` of ``run`` by number, without those not scored.
 
     Args:
         session: reads the images and their reads.
-        networks: the networks that are loaded.
+        networks, backbones: those that are loaded.
 
     Raises:
         Corrupt: what is stored for an image is damaged.
@@ -75,6 +77,7 @@ def read_histograms(
         if wanted:
             batch_input = batches.load(session, batch)
             network = networks.get(session, batch_input.network)
+            batch_input = with_vectors(session, backbones, batch_input, network)
             stored = batches.load_samples(session, batch)
             for place, energies in read_energies(network, batch_input, stored, wanted).items():
                 found.setdefault(wanted[place], []).append(energies)

@@ -18,6 +18,7 @@ from worker.pipeline.certainty import certainty_of
 from worker.pipeline.controls import controls_of
 from worker.pipeline.final_sets import settle_sets
 from worker.records import calibrations, runs
+from worker.records.features import feature_sets
 from worker.rounds import begin
 from worker.scheduling import rechecks
 from worker.scheduling.dispatch import dispatch
@@ -77,6 +78,8 @@ def _statistics(context: Context, run: int, figures: runs.Figures) -> dict[str, 
     try:
         with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
             computed = summary.summarise(figures, controls_of(context, run))
+            with context.database.reading() as session:
+                computed["features"] = feature_sets.figures_of(session, run)
             return computed | certainty_of(context, run)
     except Corrupt as error:
         return error

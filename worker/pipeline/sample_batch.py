@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from schema.database.crash_points import CrashPoint, reach
+from schema.database.feature_requests import WAITS
 from schema.messages import Message, Task
 from schema.tables import Batch
 from worker.annealers import local
@@ -16,11 +17,13 @@ from worker.compute.linear_terms import LinearTerms
 from worker.context import Context
 from worker.network.trained import TrainedNetwork
 from worker.pipeline.attempt import attempt, load_network, writing
+from worker.pipeline.features.inputs import with_vectors
 from worker.process import activity, shutdown
 from worker.process.meter import BatchOutcome, Step, Wait
 from worker.records import batches, claims, problems
 from worker.records.attempts import finish_attempt
 from worker.records.batches import BatchInput
+from worker.records.features import waiting
 from worker.records.leases import Lease
 from worker.records.retries import Retry
 from worker.scheduling import circuit_breaker, run_windows
@@ -40,6 +43,8 @@ def sample_batch(context: Context, batch: int) -> None:
     reach(CrashPoint.CLAIMED)
     with attempt(context, lease):
         network = load_network(context, batch_input.network)
+        with context.database.reading() as session:
+            batch_input = with_vectors(session, context.backbones, batch_input, network)
         terms = scoring.linear_terms(network, batch_input, context.linear_terms)
         sample = _sample_remotely if batch_input.solver.is_remote else _sample_here
         sample(context, lease, batch_input, network, terms)
@@ -58,7 +63,7 @@ def _claim(context: Context, batch: int) -> tuple[Lease, BatchInput] | None:
         lease = claims.claim_batch(session, batch, now=now, lease_s=context.settings.lease_s)
         if lease is None:
             return None
-        batch_input = batches.load(session, batch)
+        batch_input = batches.load(session, batch, vectors=False)
         retry = _defer(session, context, batch_input, now)
         if retry is not None:
             finish_attempt(session, Batch, batch, retry, now=now)
@@ -72,6 +77,8 @@ def _defer(session: Session, context: Context, batch_input: BatchInput, now: dat
     """Return when to try again if the batch must not be sampled now, else None."""
     if run_windows.defer_outside_window(session, batch_input.batch, batch_input.run, now=now):
         return Retry(0.0, "its run's window is closed or its deadline has passed", counts=False)
+    if waiting.is_unfinished(session, batch_input.batch):
+        return Retry(WAITS.total_seconds(), "its feature vectors are being computed", counts=False)
     if not batch_input.solver.is_remote:
         return None
     # Of several QPUs none is chosen yet: their own breakers count when one is.

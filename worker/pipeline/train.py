@@ -7,6 +7,7 @@ from typing import Any
 
 from schema.codecs import arrays
 from schema.database.crash_points import CrashPoint, reach
+from schema.errors import BackboneError
 from schema.tables import Network
 from worker.compute import training
 from worker.context import Context
@@ -29,6 +30,9 @@ def train_network(context: Context, network: int) -> None:
         reach(CrashPoint.TRAINING)
 
     with attempt(context, lease):
+        with context.database.reading() as session:
+            if (failure := networks.feature_failure(session, network)) is not None:
+                raise BackboneError(failure)
         threads = context.settings.training_threads or os.cpu_count() or 1
         trained = training.train(job, threads, report, shutdown.check)
         with writing(context, lease) as (session, now):

@@ -57,5 +57,8 @@ class Meter:
     def problem(self, outcome: ProblemOutcome, count: int = 1) -> None:
         """Count ``count`` problems by their ``outcome``."""
 
+    def features(self, images: int, seconds: float) -> None:
+        """Count ``images`` whose vectors a backbone computed in ``seconds`` of processors."""
+
     def chain_breaks(self, fraction: float) -> None:
         """Record ``fraction``, the share of broken chains, 0 to 1: the mean over the reads of a batch."""

@@ -109,6 +109,16 @@ class Prometheus(Meter):
             buckets=_RATIOS,
             registry=None,
         )
+        self._features = Counter(
+            "annealq_worker_feature_images",
+            "Images whose feature vectors this worker computed",
+            registry=None,
+        )
+        self._feature_s = Counter(
+            "annealq_worker_feature_cpu_seconds",
+            "Processor time of computing feature vectors",
+            registry=None,
+        )
         # So that a count of 0 differs from a missing one.
         for batch_outcome in BatchOutcome:
             self._batches.labels(batch_outcome.value)
@@ -128,6 +138,10 @@ class Prometheus(Meter):
 
     def problem(self, outcome: ProblemOutcome, count: int = 1) -> None:
         self._problems.labels(outcome.value).inc(count)
+
+    def features(self, images: int, seconds: float) -> None:
+        self._features.inc(images)
+        self._feature_s.inc(seconds)
 
     def chain_breaks(self, fraction: float) -> None:
         self._chains.observe(fraction)

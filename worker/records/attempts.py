@@ -17,16 +17,18 @@ from schema.tables import (
     Calibration,
     CalibrationPlan,
     Embedding,
+    FeatureSet,
     Network,
     Preparation,
     Problem,
     Run,
 )
 from worker.records import runs
+from worker.records.features import waiting
 from worker.records.leases import STATES, HintedTable, LeasedTable, SimplyClaimed
 from worker.records.retries import Discard, Retry, after_silence
 
-_TABLES: tuple[HintedTable, ...] = (Batch, Network, CalibrationPlan, Calibration, Preparation)
+_TABLES: tuple[HintedTable, ...] = (Batch, FeatureSet, Network, CalibrationPlan, Calibration, Preparation)
 _REMOTE = [solver for solver in Solver if solver.is_remote]
 # Later than this, a worker is more likely to die of an answer than while it waits for one.
 _AWAITED = timedelta(days=1)
@@ -76,6 +78,8 @@ def finish_attempt(
         target = BatchState.SAMPLED
         values["sampled_at"] = now
     transition(session, row, source, target, now=now, why=decision.error, **values)
+    if table is FeatureSet and target is states.failed:
+        waiting.wake(session, row, now=now)  # what waits for it fails, and says why
     return runs.count_failed(session, row) if table is Batch and target is states.failed else None
 
 
@@ -156,7 +160,7 @@ def _values(table: Any, decision: Retry | Discard, now: datetime) -> dict[str, A
     values: dict[str, Any] = {
         "lease_until": None,
         "error": decision.error,
-        "dispatched_at": None if table is Batch else now,
+        "dispatched_at": None if table in (Batch, FeatureSet) else now,
     }
     if isinstance(decision, Discard):
         return values if table is Batch else values | {"finished_at": now}

@@ -19,11 +19,13 @@ from schema.database import record_event, transition
 from schema.database.crash_points import CrashPoint, reach
 from schema.errors import StaleState
 from schema.parameters import Parameters, QpuChoice, Solver, solver_key
-from schema.shapes import ImageShape
+from schema.quantities import ranges_text
+from schema.shapes import ImageArray, ImageShape
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Classification, Embedding, Problem, Run, SampleSet
 from worker.records import runs
 from worker.records.certainty import guarantees
+from worker.records.features import feature_sets
 
 _STORE_BREAKS: Update = (
     update(Problem.__table__)  # type: ignore[arg-type]
@@ -55,6 +57,8 @@ class BatchInput:
     round: int = 1  # of reads
     members: bytes | None = None  # of a later round: its images, see `schema.codecs.arrays`
     set_basis: guarantees.SetBasis | None = None  # of sets of classes, in a run with a confidence
+    feature_set: int | None = None  # of its images, if its network begins with a backbone
+    vectors: ImageArray | None = None  # those, (count, D); None: there is none, or none any more
 
     @property
     def image_numbers(self) -> Sequence[int]:
@@ -118,8 +122,8 @@ class Scored:
     set_size: int | None = None
 
 
-def load(session: Session, batch: int) -> BatchInput:
-    """Read ``batch``, which exists, from ``session``.
+def load(session: Session, batch: int, *, vectors: bool = True) -> BatchInput:
+    """Read ``batch``, which exists, from ``session``; leave out what a backbone made without ``vectors``.
 
     If its images are missing, ``images`` is empty and decoding raises Corrupt.
     """
@@ -145,6 +149,8 @@ def load(session: Session, batch: int) -> BatchInput:
         round=row.round,
         members=row.members,
         set_basis=guarantees.set_basis_of(session, row.run_id, row.parameters, row.round),
+        feature_set=row.feature_set_id,
+        vectors=feature_sets.load_vectors(session, row.feature_set_id if vectors else None),
     )
 
 
@@ -163,7 +169,7 @@ _LOAD = (
         Run.parameters,
         Run.created_at,
         Run.qpu,
-        *(Batch.due_at, Batch.round, Batch.reads, Batch.members),
+        *(Batch.due_at, Batch.round, Batch.reads, Batch.members, Batch.feature_set_id),
         Batch.qpu.label("given_to"),
         Calibration.measured["temperature"]["value"].as_float().label("temperature"),
     )
@@ -384,16 +390,5 @@ def unanswered(session: Session, batch_input: BatchInput, stored: Sequence[Store
     if not missing or any(image not in errors for image in missing):
         return None
     numbers = batch_input.image_numbers
-    named = _ranges(sorted(numbers[image] for image in missing))
+    named = ranges_text(sorted(numbers[image] for image in missing))
     return f"{runs.UNANSWERED} {named}: {errors[missing[0]]}"
-
-
-def _ranges(images: Sequence[int]) -> str:
-    """Return ascending indices as text: 3-5, 9."""
-    ranges: list[list[int]] = []
-    for image in images:
-        if ranges and ranges[-1][1] == image - 1:
-            ranges[-1][1] = image
-        else:
-            ranges.append([image, image])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from schema.database import transition_if
 from schema.states import HALTED_RUNS, LIVE_RUNS, CalibrationState, EmbeddingState, State
-from schema.tables import Batch, Calibration, CalibrationPlan, Embedding, Problem, Run
+from schema.tables import Batch, Calibration, CalibrationPlan, Embedding, FeatureSet, Network, Problem, Run
 from schema.tables.costs import IN_FLIGHT
+from worker.records.features import waiting
 from worker.records.leases import STATES, Lease, LeasedTable, SimplyClaimed
 
 
@@ -28,9 +30,15 @@ def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) 
 def claim(session: Session, table: SimplyClaimed, row: int, *, now: datetime, lease_s: float) -> Lease | None:
     """Claim ``row`` of ``table`` in ``session`` for ``lease_s`` seconds from ``now``, if it is waiting.
 
-    A calibration is claimed once its plan and all of its runs are finished.
+    A calibration is claimed once its plan and all of its runs are finished, a network once the vectors of its
+    training set are, and a feature set while something waits for it.
     """
-    condition = calibration_due() if table is Calibration else true()
+    conditions: dict[SimplyClaimed, Callable[[], ColumnElement[bool]]] = {
+        Calibration: calibration_due,
+        Network: waiting.network_due,
+        FeatureSet: waiting.is_wanted,
+    }
+    condition = conditions.get(table, true)()
     return _claim(session, table, row, condition, now, lease_s)
 
 

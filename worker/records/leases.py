@@ -25,16 +25,19 @@ from schema.states import (
     BatchState,
     CalibrationState,
     EmbeddingState,
+    FeatureSetState,
     NetworkState,
     PlanState,
     PreparationState,
     State,
 )
-from schema.tables import Batch, Calibration, CalibrationPlan, Embedding, Network, Preparation
+from schema.tables import Batch, Calibration, CalibrationPlan, Embedding, FeatureSet, Network, Preparation
 
 log = structlog.get_logger()
 
-SimplyClaimed = type[Network] | type[CalibrationPlan] | type[Calibration] | type[Preparation]
+SimplyClaimed = (
+    type[Network] | type[CalibrationPlan] | type[Calibration] | type[Preparation] | type[FeatureSet]
+)
 HintedTable = type[Batch] | SimplyClaimed
 LeasedTable = HintedTable | type[Embedding]
 
@@ -55,6 +58,9 @@ STATES: dict[LeasedTable, LeaseStates] = {
     Calibration: LeaseStates(_C.WAITING, _C.FITTING, _C.READY, _C.FAILED),
     CalibrationPlan: LeaseStates(PlanState.QUEUED, PlanState.PLANNING, PlanState.READY, PlanState.FAILED),
     Preparation: LeaseStates(_P.QUEUED, _P.PREPARING, _P.READY, _P.FAILED),
+    FeatureSet: LeaseStates(
+        FeatureSetState.QUEUED, FeatureSetState.COMPUTING, FeatureSetState.READY, FeatureSetState.FAILED
+    ),
     # A failed search waits until another batch needs the embedding.
     Embedding: LeaseStates(_E.FAILED, _E.SEARCHING, _E.READY, _E.FAILED),
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
@@ -18,6 +20,7 @@ from schema.shapes import ImageShape
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 from worker.network.trained import TrainedNetwork
+from worker.records.features import feature_sets
 
 _HINT = "import its file again, or train it with another --seed"
 
@@ -53,10 +56,11 @@ def _load(session: Session, network: int) -> TrainedNetwork:
             raise Corrupt("they are damaged: their checksum does not agree")
     architecture = Architecture.from_dict(row.architecture)
     return TrainedNetwork(
-        architecture,
+        architecture.head,
         weights.decode(row.weights, architecture),
         row.training["transfer"],
         temperature_of(row.metrics),
+        architecture.backbone,
     )
 
 
@@ -71,8 +75,9 @@ class TrainingJob:
     sha256: str  # of the training set
     count: int  # of images
     shape: ImageShape
-    images: bytes  # deflated
+    images: bytes  # deflated; empty with ``vectors``
     labels: bytes
+    vectors: NDArray[np.float32] | None = None  # of the images, by the network's backbone
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +91,15 @@ class TrainedWeights:
 def load_training(session: Session, network: int) -> TrainingJob:
     """Read from ``session`` a ``network`` to train, with its images."""
     row = session.execute(
-        select(Network.architecture, Network.training, TrainingSet)
+        select(Network.architecture, Network.training, Network.feature_set_id, TrainingSet)
         .join(TrainingSet, TrainingSet.id == Network.training_set_id)
+        .options(defer(TrainingSet.images))
         .where(Network.id == network)
     ).one()
     training_set: TrainingSet = row.TrainingSet
+    vectors = None
+    if row.feature_set_id is not None and feature_sets.error_of(session, row.feature_set_id) is None:
+        vectors = feature_sets.load_vectors(session, row.feature_set_id)
     return TrainingJob(
         network=network,
         architecture=row.architecture,
@@ -99,9 +108,16 @@ def load_training(session: Session, network: int) -> TrainingJob:
         sha256=training_set.sha256,
         count=training_set.count,
         shape=arrays.read_shape(training_set.shape, training_set.dtype),
-        images=training_set.images,
+        images=training_set.images if vectors is None else b"",
         labels=training_set.labels,
+        vectors=vectors,
     )
+
+
+def feature_failure(session: Session, network: int) -> str | None:
+    """Return why the vectors of the training set of ``network`` in ``session`` failed; None: they did not."""
+    row = session.execute(select(Network.feature_set_id).where(Network.id == network)).scalar()
+    return None if row is None else feature_sets.error_of(session, row)
 
 
 def report_training(session: Session, network: int, metrics: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from schema.calendar.run_hours import RunHours
 from schema.database import record_event
 from schema.database.crash_points import CrashPoint, reach
+from schema.database.feature_requests import feature_request, wait_columns
 from schema.errors import Corrupt, ParameterError, StaleState
 from schema.parameters import Parameters, Round, Solver
 from schema.quantities import count_text, number_text
@@ -288,8 +289,11 @@ def _write(
     moved = session.execute(update(Run).where(*unchanged).values(**values).returning(Run.id)).first()
     if moved is None:
         raise StaleState(f"run {row.id} is no longer at the end of round {row.round}")
+    network = session.execute(select(Run.network_id).where(Run.id == row.id)).scalar_one()
+    request = feature_request(session, network)
     for batch, images in rows:
-        stamped = {**batch, "due_at": now, "created_at": now}
+        waits = wait_columns(session, request, images["images_sha256"], batch["count"], now=now)
+        stamped = {**batch, "due_at": now, "created_at": now, **waits}
         batch_id = session.execute(insert(Batch).values(stamped).returning(Batch.id)).scalar_one()
         session.execute(insert(BatchImages).values(**images, batch_id=batch_id))
     record_event(session, "runs", row.id, RunState.RUNNING, RunState.RUNNING, now=now, why=why)

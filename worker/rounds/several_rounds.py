@@ -42,7 +42,7 @@ def score(
     Raises:
         Corrupt: images or sample sets are damaged, or have fewer reads than they should.
     """
-    pixels, labels = scoring.pixels(batch_input), scoring.labels_of(batch_input)
+    pixels, labels = scoring.inputs(batch_input), scoring.labels_of(batch_input)
     model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
     rater, numbers = Rater.of(network, batch_input), np.asarray(batch_input.image_numbers)
     rows: dict[int, Scored] = {}

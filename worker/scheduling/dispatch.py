@@ -25,6 +25,7 @@ from schema.states import LIVE_RUNS, BatchState
 from schema.tables import Batch, Run
 from worker.process.hints import Hints
 from worker.records import problems
+from worker.records.features import waiting
 from worker.scheduling import circuit_breaker
 
 _TRIED = 8  # runs searched for a more urgent batch: other workers may be claiming those of the first
@@ -41,6 +42,8 @@ def dispatch(
 ) -> int:
     """Send ``hints`` for due batches of ``database`` until enough wait in the broker; return their number.
 
+    Feature vectors that batches or networks wait for get some, too.
+
     A hint without effect for ``after_s`` seconds (default: `rehint_s` of ``settings``) counts as lost.
 
     Args:
@@ -49,6 +52,8 @@ def dispatch(
     after_s = settings.rehint_s if after_s is None else after_s
     with database.transaction() as session:
         batches = choose_batches(session, settings, accounts, now=database.now(session), after_s=after_s)
+        feature_rows = waiting.next_hints(session, now=database.now(session), after_s=after_s)
+    hints.send(Message(Task.COMPUTE_FEATURES, row) for row in feature_rows)
     hints.send(Message(Task.SAMPLE_BATCH, batch) for batch in batches)
     return len(batches)
 

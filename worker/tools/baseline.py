@@ -81,7 +81,7 @@ def measure_run(database: Database, run: int) -> Measured:
             raise NotFound(f"run {run} does not exist: `annealq runs list` shows all runs")
         inputs = [batches.load(session, batch) for batch in ids]
         network = Registry().get(session, inputs[0].network)
-    images = [scoring.pixels(batch) for batch in inputs]
+    images = [scoring.inputs(batch) for batch in inputs]
     labels = [arrays.decode_labels(row.labels, row.count) for row in inputs if row.labels is not None]
     return measure(network, np.concatenate(images), np.concatenate(labels) if labels else None)
 

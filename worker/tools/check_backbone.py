@@ -16,12 +16,12 @@ from schema.errors import BackboneError, ParameterError
 from schema.network.backbones import (
     MAX_FILE_BYTES,
     SCALES,
-    SIZES,
     USUAL_SCALE,
     USUAL_SIZE,
     PixelScale,
     check_size,
 )
+from schema.shapes import BACKBONE_SIZES
 from worker.tools import entry
 
 
@@ -63,7 +63,7 @@ def _warm_up() -> None:
     features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["b", 3])
     graph = helper.make_graph([node], "warm-up", [pixels], [features])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    check(model.SerializeToString(), SIZES[0], SCALES[USUAL_SCALE])
+    check(model.SerializeToString(), BACKBONE_SIZES[0], SCALES[USUAL_SCALE])
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import sys
 from schema.database import Database
 from schema.settings import load
 from worker.pipeline.energy_histograms import read_histograms
+from worker.records.features.backbones import BackboneCache
 from worker.records.networks import Registry
 from worker.tools import entry
 
@@ -23,7 +24,7 @@ def main() -> None:
     database = Database(load().database_url)
     try:
         with database.reading() as session:
-            sys.stdout.write(json.dumps(read_histograms(session, run, images, Registry())))
+            sys.stdout.write(json.dumps(read_histograms(session, run, images, Registry(), BackboneCache())))
     finally:
         database.dispose()
 

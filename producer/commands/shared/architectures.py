@@ -14,6 +14,7 @@ from producer.networks.starter import starter_side
 from schema.errors import NetworkError
 
 if TYPE_CHECKING:
+    from producer.backbones.queries import BackboneSummary
     from producer.images.imageset import ImageSet
     from producer.images.preprocessing import Preprocessing
     from producer.networks.description import Description
@@ -48,44 +49,72 @@ def read_for_training(
     """
     if layers is not None:
         return read(data, labels, limit, preprocessing, lambda _differ: layers.input), layers
-    images, resize = read_for_starter(data, labels, limit, preprocessing)
-    return images, starter(images, resize)
+    first = _only_backbone()
+    images, resize = read_for_starter(data, labels, limit, preprocessing, first)
+    return images, starter(images, resize, first if images.shape.is_colour else None)
 
 
 def read_for_starter(
-    data: str, labels: Path | None, limit: int | None, preprocessing: Preprocessing
+    data: str,
+    labels: Path | None,
+    limit: int | None,
+    preprocessing: Preprocessing,
+    backbone: BackboneSummary | None = None,
 ) -> tuple[ImageSet, Resize | None]:
     """Return the images of ``data``, read as `read` does, and how a network is to resize pictures.
 
-    Pictures of different sizes are cropped to a square that suits the smallest of those seen.
+    Pictures of different sizes are cropped to a square: that of ``backbone``, or one that suits the smallest
+    of those seen.
     """
     try:
         return read(data, labels, limit, preprocessing), None
     except DifferentSizesError as error:
-        side = starter_side(error.side)
+        side = starter_side(error.side) if backbone is None else backbone.size
         cropped = replace(preprocessing, size=(side, side), fit=Fit.CROP, exact=True)
         images = read(data, labels, limit, cropped)
         origin = None if images.origin is None else replace(images.origin, resize=None, fit=None)
         return replace(images, origin=origin), "crop"
 
 
-def starter(images: ImageSet, resize: Resize | None) -> Architecture:
+def starter(images: ImageSet, resize: Resize | None, first: BackboneSummary | None = None) -> Architecture:
     """Return layers for ``images``, and print to standard error that they were chosen.
 
-    ``resize`` says how the network is to resize pictures of other sizes, if it is.
+    ``resize`` says how the network is to resize pictures of other sizes, if it is, and ``first`` is its
+    backbone, if it has one.
     """
     from producer.networks.starter import architecture_of, starter_text
     from producer.reports.terminal import screen
 
-    layers = architecture_of(starter_text(images, resize=resize))
+    layers = architecture_of(starter_text(images, resize=resize, backbone=first))
     units = " + ".join(map(str, layers.sizes))
+    after = "" if first is None else f" after backbone {first.name!r}"
     screen().print(
-        f"no architecture was given: network {layers.name!r} has layers for these images ({units} units); "
+        f"no architecture was given: network {layers.name!r} has layers for these images{after} "
+        f"({units} units); "
         "`annealq networks new` writes them to a file",
         markup=False,
         soft_wrap=True,
     )
     return layers
+
+
+def backbone(name: str) -> BackboneSummary:
+    """Return the backbone ``name``; raise NotFound if there is none."""
+    from producer.backbones.queries import backbone_by_name
+    from producer.context import database
+
+    with database() as opened, opened.reading() as session:
+        return backbone_by_name(session, name)
+
+
+def _only_backbone() -> BackboneSummary | None:
+    """Return the backbone that was imported, if it is the only one."""
+    from producer.backbones.queries import backbones
+    from producer.context import database
+
+    with database() as opened, opened.reading() as session:
+        found = backbones(session)
+    return found[0] if len(found) == 1 else None
 
 
 def described(name: str, architecture: str, classes: str | None, transfer: str | None) -> Description:

@@ -1,0 +1,76 @@
+"""The layer that names a backbone: where it may stand, what it says, and the layers after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from schema.errors import NetworkError
+from schema.network.architecture import Architecture
+from schema.network.recipes import Recipe
+
+LAYER = {
+    "kind": "backbone", "sha256": "a" * 64, "size": 64, "values": 5, "mean": [127.0, 126.0, 125.0],
+    "std": [128.0, 128.0, 128.0],
+}  # fmt: skip
+DENSE = {"kind": "dense", "units": 4, "activation": "tanh"}
+
+
+def plain(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "name": "on features",
+        "input": {"height": 48, "width": 32, "channels": 3},
+        "classes": 3,
+        "features": [LAYER, DENSE],
+    }
+    return values | changes
+
+
+def test_the_layers_after_it_are_a_network_on_vectors() -> None:
+    network = Architecture.from_dict(plain())
+    assert network.feature_shapes == ((5,), (4,))
+    assert network.head.input.image_shape.sizes == (5,)
+    assert network.head.sizes == network.sizes == (4, 3)
+    assert network.head.shapes == network.shapes
+    assert network.shapes["features.0.weight"] == (4, 5)
+    assert network.head.backbone is None
+    assert network.head.head is network.head
+    assert Architecture.from_dict(network.to_dict()) == network
+
+
+def test_a_recipe_has_all_that_decides_about_vectors() -> None:
+    layer = Architecture.from_dict(plain()).backbone
+    assert layer is not None
+    recipe = Recipe.of(layer)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    others = [
+        layer.replace(sha256="b" * 64), layer.replace(size=96), layer.replace(values=6),
+        layer.replace(mean=[1.0, 2.0, 3.0]), layer.replace(std=[1.0, 2.0, 3.0]),
+    ]  # fmt: skip
+    assert len({recipe.digest, *(Recipe.of(other).digest for other in others)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"features": [DENSE, LAYER, DENSE]}, r"features\[1\] \(backbone\): .* first layer"),
+        ({"features": [LAYER, LAYER, DENSE]}, r"features\[1\] \(backbone\): .* first layer"),
+        ({"features": [LAYER]}, "dense"),
+        ({"input": {"height": 48, "width": 32}}, r"write channels = 3 in \[input\]"),
+        ({"input": {"height": 48, "width": 32, "channels": 3, "average": 2}}, "leave out average"),
+        ({"input": {"height": 48, "width": 32, "channels": 3, "image_max": 16}}, "and image_max"),
+        ({"input": {"kind": "vector", "values": 5}}, "coloured pictures"),
+        ({"training": {"shift": 2}}, "shift and flips move pixels"),
+        ({"features": [LAYER, {"kind": "conv", "filters": 2, "kernel": 3}, DENSE]}, "needs rows and columns"),
+        ({"features": [{**LAYER, "size": 100}, DENSE]}, "size must be one of 32, 64, 96"),
+        ({"features": [{**LAYER, "sha256": "A" * 64}, DENSE]}, "sha256 must be the SHA-256"),
+        ({"features": [{**LAYER, "values": 65_537}, DENSE]}, "from 1 to 65536"),
+        ({"features": [{**LAYER, "mean": [1.0, 2.0]}, DENSE]}, r"features\[0\] \(backbone\): mean"),
+        ({"features": [{**LAYER, "std": [1.0, 2.0, 0.0]}, DENSE]}, r"features\[0\] \(backbone\): std"),
+        ({"features": [{**LAYER, "scale": "imagenet"}, DENSE]}, "unknown key 'scale'"),
+    ],
+)
+def test_what_it_may_not_say(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(NetworkError, match=says):
+        Architecture.from_dict(plain(**changes))
