@@ -118,6 +118,8 @@ class DifferentSizesError(ImageError):
 COLOURED = "turned from colour to grey"
 REPEATED = "repeated from grey to red, green and blue"
 WIDE = "reduced from 16 to 8 bits"
+CUT = "cut from 16 to 8 bits a colour, the lower ones dropped"
+INKS = "converted from CMYK without its colour profile"
 TURNED = "turned upright by EXIF"
 INVERTED = "inverted"
 UNREADABLE = "as unreadable"

@@ -39,6 +39,7 @@ from producer.images.preprocessing import (
     Fit,
     LaterColourError,
     Preprocessing,
+    ReadAs,
 )
 from producer.images.stream import printable, translate_errors
 from producer.images.values.kinds import to_images
@@ -303,7 +304,8 @@ def _read_once(
         case SourceKind.NPY:
             return _Raw(open_npy(path, allowance))
         case SourceKind.CSV:
-            images, labels = read_table(path, changes, allowance)
+            is_vectors = preprocessing.read_as is ReadAs.VECTORS
+            images, labels = read_table(path, changes, allowance, is_vectors=is_vectors)
             return _Raw(images, labels)
         case SourceKind.PICTURE:
             picture = read_picture(path, preprocessing, changes, allowance)

@@ -41,30 +41,33 @@ class _Table(NamedTuple):
 
 
 def read_table(
-    path: Path, changes: Changes, allowance: Allowance | None = None
+    path: Path, changes: Changes, allowance: Allowance | None = None, *, is_vectors: bool = False
 ) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
     """Return the (N, H, H) uint8, int64 or float64 pixels in ``path``, and its (N,) labels or None.
 
     ``changes`` receives a remark on labels whose column is called otherwise, or may be another;
-    ``allowance`` is what it may need.
+    ``allowance`` is what it may need. With ``is_vectors`` rows are (N, D) values, and labels are those of
+    a column that a header calls so.
 
     Raises:
         ImageError: no lines, too many, a field that is not a number, lines of different lengths, or a number
             of columns that does not make a square image.
     """
     table = _parse(path, allowance)
-    column = _label_column(table)
+    column = _named_label(table) if is_vectors else _label_column(table)
     labels = None if column is None else table.values[:, column]
     if column is not None and table.header is not None and table.header[column] != LABELS[0]:
         changes.remarks.append(f"labels are those of column {table.header[column]!r}")
     if column == 0 and table.header is None:
         changes.remarks.extend(_doubts(table.values))
     pixels = table.values if column is None else np.delete(table.values, column, axis=1)
+    if is_vectors:
+        return pixels, labels
     side = math.isqrt(pixels.shape[1])
     if side == 0 or side * side != pixels.shape[1]:
         raise ImageError(
             f"{printable(path)} has {table.values.shape[1]:,} columns, which do not make a square image: "
-            "give N x N pixels, with a label first or in a column called 'label'"
+            "give N x N pixels, with a label first or in a column called 'label', or --as vectors"
         )
     return pixels.reshape(-1, side, side), labels
 

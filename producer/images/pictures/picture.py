@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.images.limits import MAX_PIXELS, MAX_REDUCIBLE_PIXELS, MAX_WEBP_BYTES, format_bytes
-from producer.images.preprocessing import AS_IS, COLOURED, REPEATED, TURNED, WIDE, Changes
+from producer.images.preprocessing import AS_IS, COLOURED, CUT, INKS, REPEATED, TURNED, WIDE, Changes
 from producer.images.stream import open_regular, printable
 from schema.errors import ImageError
 
@@ -53,6 +53,7 @@ _TURNS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda pixels: np.swapaxes(pixels[::-1, ::-1], 0, 1),
     8: np.rot90,
 }
+_COLOUR_MODES = frozenset(("RGB", "RGBA", "RGBX"))
 _SAMPLE = (32, 32)
 _GREY_NOISE = 8  # grey levels by which JPEG compression may separate the channels of a grey picture
 
@@ -175,6 +176,11 @@ def _check(picture: Image, name: str) -> None:
 
 
 def _upright(picture: Image, name: str, colour: bool | None, changes: Changes) -> NDArray[np.uint8]:
+    # Asked before the pixels are decoded, when Pillow forgets how they are stored.
+    if picture.mode in _COLOUR_MODES and any("16" in str(tile.args) for tile in getattr(picture, "tile", ())):
+        changes.counts[CUT] += 1
+    if picture.mode == "CMYK":
+        changes.counts[INKS] += 1
     is_coloured = not colour and _is_coloured(picture)
     if is_coloured and colour is False:
         changes.counts[COLOURED] += 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +183,33 @@ def test_what_was_changed_or_left_out_is_counted(tmp_path: Path) -> None:
     }
     with pytest.raises(ImageError, match=r"e\.png is damaged.*--skip-unreadable leaves such files out"):
         read_images(tmp_path, preprocessing=Preprocessing((8, 8)))
+
+
+def test_what_pillow_drops_is_said(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + bytes([200, 1, 100, 2, 50, 3]) * 4) * 2
+    wide = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 2, 16, 2, 0, 0, 0))
+    wide += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(wide)
+    read = read_images(tmp_path / "a.png")
+    assert (read.images[0, 0, 0].tolist(), read.notes) == (
+        [200, 100, 50],
+        ("1 cut from 16 to 8 bits a colour, the lower ones dropped",),
+    )
+    Image.fromarray(PHOTO).convert("CMYK").save(tmp_path / "b.jpg", quality=95)
+    assert read_images(tmp_path / "b.jpg").notes == ("1 converted from CMYK without its colour profile",)
+
+
+def test_exif_turns_pictures_before_their_sizes_are_compared(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a.jpg").write_bytes(jpeg(PHOTO, exif=exif))
+    (tmp_path / "b.jpg").write_bytes(jpeg(PHOTO.transpose(1, 0, 2)))
+    (tmp_path / "c.webp").write_bytes(b"")
+    Image.fromarray(PHOTO.transpose(1, 0, 2)).save(tmp_path / "c.webp", lossless=True)
+    assert read_images(tmp_path).images.shape == (3, 16, 9, 3)
 
 
 def test_a_grey_jpeg_saved_as_rgb_was_not_coloured(tmp_path: Path) -> None:

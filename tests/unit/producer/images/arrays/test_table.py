@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as arrays
 from producer.images import stream
 from producer.images.arrays import table
 from producer.images.imageset import ImageSet
+from producer.images.preprocessing import Preprocessing, ReadAs
 from producer.images.source import read_images
 from schema.errors import ImageError
 
@@ -146,3 +147,20 @@ def test_labels_from_a_column_of_a_larger_table(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((2, 2, 2)))
     (tmp_path / "l.csv").write_text("id,label\n7,1\n8,0\n")
     assert read_images(tmp_path / "i.npy", tmp_path / "l.csv").labels.tolist() == [1, 0]
+
+
+def test_rows_of_values_are_vectors_where_one_says_so(tmp_path: Path) -> None:
+    as_vectors = Preprocessing(read_as=ReadAs.VECTORS)
+    (tmp_path / "a.csv").write_text("a,label,b,c\n1.5,3,2,-4\n0.25,1,5,6\n")
+    read = read_images(tmp_path / "a.csv", preprocessing=as_vectors)
+    assert (read.images.dtype, read.images.tolist()) == (np.float32, [[1.5, 2, -4], [0.25, 5, 6]])
+    assert read.labels is not None
+    assert read.labels.tolist() == [3, 1]
+    (tmp_path / "a.csv").write_text("7,1,2,3,4\n8,1,2,3,4\n")
+    read = read_images(tmp_path / "a.csv", preprocessing=as_vectors)
+    assert (read.labels, read.images.shape) == (None, (2, 5))
+    (tmp_path / "a.csv").write_text("1,2,3\n4,5,nan\n")
+    with pytest.raises(ImageError, match="has NaN in vector 1"):
+        read_images(tmp_path / "a.csv", preprocessing=as_vectors)
+    with pytest.raises(ImageError, match=r"do not make a square image: .* --as vectors"):
+        read_images(tmp_path / "a.csv")
