@@ -9,7 +9,8 @@ BIN := .venv/bin
 install: .venv/installed        ## install annealq with all of its extras into .venv
 
 demo: .venv/installed           ## train a network and classify a real data set on a private stack
-	$(BIN)/annealq demo $(if $(MNIST),--mnist-train $(MNIST)/mnist_train.npz --mnist-test $(MNIST)/mnist_test.npz)
+	$(BIN)/annealq demo $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(BACKBONE),--backbone $(BACKBONE)) \
+		$(if $(SCALE),--scale $(SCALE)) $(if $(MNIST),--mnist-train $(MNIST)/mnist_train.npz --mnist-test $(MNIST)/mnist_test.npz)
 
 # Tests wait for other processes and for time to pass: three at a time keep two processors busy.
 test: .venv/tested              ## run all quick tests

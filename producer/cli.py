@@ -14,6 +14,7 @@ import typer
 from producer.commands.shared.exits import refuse_empty, run
 from producer.commands.shared.help import App, HelpGroup
 from producer.commands.shared.options import Json, Workers
+from schema.network.backbones import USUAL_SCALE
 
 # Commands that are modules of `producer.commands`, each with its line of `annealq --help`.
 SUMMARIES = {
@@ -198,23 +199,39 @@ def demo(
     mnist_test: Annotated[
         Path | None, typer.Option("--mnist-test", help="... and classify its test images.")
     ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option("--photos", help="Instead: train on most pictures of a folder of class folders ..."),
+    ] = None,
+    backbone: Annotated[
+        Path | None, typer.Option("--backbone", help="... on the features of this ONNX file ...")
+    ] = None,
+    scale: Annotated[str, typer.Option("--scale", help="... with this scale of its pixels.")] = USUAL_SCALE,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Train a small network on handwritten digits, classify all of them, and some on an emulated QPU.
 
+    With --photos it trains on pictures of yours, and classifies those that it was not trained on.
+
     Example: `annealq demo`.
     """
-    from producer.commands.demo import show_digits, show_mnist, show_qubits
+    from producer.commands.demo import show_digits, show_mnist, show_photos, show_qubits
     from producer.commands.shared.session import open_app
     from producer.images.source import read_images
     from schema.parameters import Parameters, Solver
 
+    if photos is None and backbone is not None:
+        raise typer.BadParameter("--backbone belongs to --photos FOLDER")
     if (mnist_train is None) != (mnist_test is None):
         raise typer.BadParameter("--mnist-train and --mnist-test belong together")
     parameters = Parameters(reads=reads)
     for path in filter(None, (mnist_train, mnist_test)):
         read_images(str(path))  # a wrong file is refused before the digits are trained
+    if photos is not None:
+        with open_app(embedded=True, workers=workers) as app_context:
+            show_photos(app_context, photos, backbone, scale, parameters, json=json)
+        return
     with open_app(embedded=True, workers=workers, solver=Solver.EMULATOR) as app_context:
         network = show_digits(app_context, parameters, json=json)
         show_qubits(app_context, network, reads, json=json)

@@ -78,6 +78,19 @@ class ImageSet:
         drawn = np.random.default_rng(seed).permutation(len(self.images))[:n]
         return self if n >= len(self.images) else self._take(np.sort(drawn), None)
 
+    def split(self, n: int, seed: int) -> tuple[ImageSet, ImageSet]:
+        """Return the images but ``n``, and those ``n``, which are drawn with ``seed``, in their order.
+
+        Raises:
+            ParameterError: one of the two would be empty.
+        """
+        if not 1 <= n < len(self.images):
+            raise ParameterError(
+                f"{self.name} has {count_text(len(self.images), 'image')}: {n} of them cannot be set apart"
+            )
+        drawn = np.random.default_rng(seed).permutation(len(self.images))
+        return self._take(np.sort(drawn[n:]), None), self._take(np.sort(drawn[:n]), None)
+
     def only(self, classes: Iterable[str | int]) -> ImageSet:
         """Return the images of ``classes`` in their order, with unchanged labels and class names.
 

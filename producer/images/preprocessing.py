@@ -110,7 +110,7 @@ class DifferentSizesError(ImageError):
     def __init__(self, problem: str, *shapes: tuple[int, ...]) -> None:
         super().__init__(
             f"{problem}: scale them to one size with --resize, as in --resize 28, or use a network that "
-            "resizes pictures"
+            "resizes pictures, which `annealq networks train --data DATA` makes of labelled ones"
         )
         self.side = min(side for shape in shapes for side in shape[:2])
 

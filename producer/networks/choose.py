@@ -21,7 +21,7 @@ from schema.network.names import parse
 from schema.parameters.choices import Origin
 from schema.shapes import ImageShape
 from schema.states import NetworkState
-from schema.tables import Network, Run
+from schema.tables import Backbone, Network, Run
 
 _LISTED = 10  # networks in a message
 
@@ -222,7 +222,13 @@ def _missing(session: Session, wanted: str | None, shape: ImageShape) -> str:
         f"no network is ready for {shape.words}" if wanted is None else f"no network {wanted!r} is ready"
     )
     by_name = f" Shipped, by name: {', '.join(shipped.names())}." if shipped.names() else ""
-    if wanted is None:
+    backbone = session.execute(select(Backbone.name).order_by(Backbone.id).limit(1)).scalar()
+    if wanted is None and shape.is_colour and backbone is not None:
+        train = (
+            f"Train one on the features of backbone {backbone!r}, with labelled pictures: "
+            "`annealq networks train --data DATA`, then `annealq classify DATA`"
+        )
+    elif wanted is None:
         train = (
             "Write layers for these images: `annealq networks new --data DATA --out mine.toml`, then train "
             "them: `annealq networks train --architecture mine.toml --data DATA`"
