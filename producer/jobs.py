@@ -79,7 +79,7 @@ def submit(
     if source is None:
         run = enqueue_run(app.database, images, *what)
     else:
-        run = open_intake(app.database, source, *what)
+        run = open_intake(app.database, source, *what, by_reference=source.by_reference)
     if notify is None:
         hints.send(app.settings.broker_url, Message(Task.DISPATCH))
     elif run.created:

@@ -16,6 +16,7 @@
     - DatabaseFull
     - DiskFull
     - Corrupt
+      - ShardError
   + BrokerUnavailable
   + StackError
     - StackRunning
@@ -158,6 +159,10 @@ class DiskFull(StorageError):
 
 class Corrupt(StorageError):
     """Stored bytes do not agree with their checksum or header."""
+
+
+class ShardError(Corrupt):
+    """A file that a batch refers to cannot be read, or has changed."""
 
 
 class BrokerUnavailable(AnnealqError):

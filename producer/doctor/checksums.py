@@ -19,6 +19,7 @@ from schema.errors import Corrupt, NetworkError
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.quantities import count_text
+from schema.shards.reference import encoded_images
 from schema.states import EmbeddingState
 from schema.tables import (
     Backbone,
@@ -131,7 +132,8 @@ def _finding(database: Database, stored: StoredBytes, row: Any, error: Corrupt) 
 
 def _batch(row: Any) -> None:
     shape = arrays.read_shape(row.shape, row.dtype)
-    arrays.decode_images(row.images, row.count, shape, row.images_sha256, row.labels)
+    images = encoded_images(row.images, row.reference)
+    arrays.decode_images(images, row.count, shape, row.images_sha256, row.labels)
     if row.labels is not None:
         arrays.decode_labels(row.labels, row.count)
 
@@ -225,7 +227,8 @@ ALL_STORED = (
     ),
     StoredBytes(
         BatchImages,
-        (BatchImages.images, BatchImages.labels, BatchImages.images_sha256, Batch.count, Batch.shape,
+        (BatchImages.images, BatchImages.reference, BatchImages.labels,
+         BatchImages.images_sha256, Batch.count, Batch.shape,
          Batch.dtype),
         _batch,
         "classify the images again",

@@ -10,9 +10,10 @@ from producer.images.origin import DataOrigin
 from producer.images.preprocessing import DifferentSizesError, Fit, Preprocessing, ReadAs
 from producer.images.source import for_network, read_labels
 from producer.images.values.labels import to_labels
+from producer.intake.references import refuse_unnamed
 from producer.intake.source import READ_IN_PIECES_BYTES, LargeSource
 from producer.runs.request import ClassificationRequest
-from schema.errors import ImageError
+from schema.errors import ImageError, ParameterError
 from schema.network.layers import Input
 
 
@@ -28,10 +29,18 @@ def source_for(
     """
     is_counted = request.limit is not None and request.skip_unreadable  # images, and not rows
     if request.classes is not None or is_counted:
+        if request.by_reference:
+            raise ParameterError(
+                "by reference all rows are taken: leave out --classes, and --skip-unreadable with --limit"
+            )
         return None
     known = None if takes is None else takes(False)
     source = _opened(request, known)
-    if source is None or source.nbytes < READ_IN_PIECES_BYTES:
+    if request.by_reference:
+        if source is None:
+            raise ImageError(f"{request.data} cannot be read in pieces: leave --by-reference out")
+        refuse_unnamed(source)
+    elif source is None or source.nbytes < READ_IN_PIECES_BYTES:
         return None
     try:
         source.head()
@@ -42,7 +51,7 @@ def source_for(
             raise
     if request.name is not None:
         source = replace(source, origin=replace(source.origin, name=request.name))
-    return source
+    return replace(source, by_reference=request.by_reference)
 
 
 def _opened(request: ClassificationRequest, takes: Input | None) -> LargeSource | None:

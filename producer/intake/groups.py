@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from producer.intake.references import named_batch
 from producer.intake.source import Part
 from schema.codecs import arrays
 from schema.codecs.batches import BatchRow, encode_batches
+from schema.shards.reference import ShardRows
 
 _GROUP_BYTES = 8 * 2**20
 _GROUP_BATCHES = 1_000
@@ -38,8 +40,23 @@ def groups(parts: Iterable[Part], batch_size: int) -> Iterator[Part]:
         yield _joined(waiting)
 
 
-def rows_of(group: Part, first: int, ordinal: int, batch_size: int) -> list[BatchRow]:
-    """Return the batches of ``group``: the first is batch ``ordinal`` and has image ``first`` of its run."""
+def rows_of(
+    group: Part, first: int, ordinal: int, batch_size: int, shard: ShardRows | None = None
+) -> list[BatchRow]:
+    """Return the batches of ``group``: the first is batch ``ordinal`` and has image ``first`` of its run.
+
+    With ``shard``, the rows of ``group`` in its file, batches name their rows instead of holding images.
+
+    Raises:
+        ImageError, ShardError: the rows cannot be named: see `named_batch`.
+    """
+    batches = _encoded(group, first, ordinal, batch_size)
+    if shard is None:
+        return batches
+    return [named_batch(batch, batch.row["first_image"] - first, shard) for batch in batches]
+
+
+def _encoded(group: Part, first: int, ordinal: int, batch_size: int) -> list[BatchRow]:
     images = group.images
     return [
         BatchRow(

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from producer.enqueued import Enqueued
 from producer.intake.groups import groups, grown_digest, rows_of
+from producer.intake.references import shard_of
 from producer.intake.source import LargeSource
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
@@ -33,6 +34,8 @@ def open_intake(
     parameters: Parameters,
     options: RunOptions,
     also: Callable[[Session, int], None] | None = None,
+    *,
+    by_reference: bool = False,
 ) -> Enqueued:
     """Commit a run of ``network`` with the first batches of ``source`` to ``database``, or nothing.
 
@@ -40,10 +43,12 @@ def open_intake(
 
     Args:
         solver, parameters, options, also: as for `producer.runs.enqueue.enqueue_run`.
+        by_reference: batches name rows of the files instead of holding images.
 
     Raises:
         ImageError, ParameterError, IdempotencyConflict: as `enqueue_run` says; of the images, the first only
             are looked at.
+        ShardError: workers could not read the rows.
     """
     parameters.check_for(solver)
     with database.reading() as session:
@@ -55,7 +60,9 @@ def open_intake(
     if group is None:
         raise ImageError(f"{source.name} holds no images: give another source")
     images = match_images(replace(group.images, origin=source.origin), network)
-    batches = rows_of(group._replace(images=images), 0, 0, size)
+    matching = group._replace(images=images)
+    shard = shard_of(source, group, matching) if by_reference else None
+    batches = rows_of(matching, 0, 0, size, shard)
     what = {"network": network.id, "solver": str(solver), "parameters": parameters.to_dict()}
     content = grown_digest(arrays.digest(arrays.canonical(what)), batches)
     run = run_row(images, network, solver, parameters, options.columns(), content) | {"batches": len(batches)}
@@ -67,6 +74,7 @@ def open_intake(
             "state": IntakeState.READING,
             "files": files,
             "batch_size": size,
+            "by_reference": by_reference,
             "rows": int(group.rows[-1]) + 1,
             "total": source.count,
             "read_at": now,

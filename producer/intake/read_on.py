@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from producer.images.origin import DataOrigin
 from producer.intake.groups import groups, grown_digest, rows_of
+from producer.intake.references import shard_of
 from producer.intake.source import LargeSource, Part, SourceFile, difference
 from producer.intake.verify import require_same_images
 from producer.networks.choose import network_of_run
@@ -24,7 +25,7 @@ from producer.runs.queries import run as summary_of
 from schema.database import Database, transition
 from schema.database.crash_points import CrashPoint, reach
 from schema.database.new_runs import append_batches
-from schema.errors import ImageError, NotFound, ParameterError, StaleState
+from schema.errors import ImageError, NotFound, ParameterError, ShardError, StaleState
 from schema.quantities import count_text
 from schema.states import FINISHED_RUNS, IntakeState, PausedBy
 from schema.tables import Intake, Run
@@ -49,6 +50,7 @@ class _Open:
     run: int
     network: ChosenNetwork
     batch_size: int
+    by_reference: bool
     files: tuple[SourceFile, ...]
     position: _Position
     has_ended: bool
@@ -101,12 +103,12 @@ def read_on(
     try:
         with ThreadPoolExecutor(1, "annealq-read") as reader:
             for group in _ahead(reader, groups(source.read(first.rows), opened.batch_size)):
-                position = _append(database, opened, position, group)
+                position = _append(database, opened, position, source, group)
                 report(position.images)
                 notify()
         if position.rows < source.count and not source.origin.skip_unreadable:
             raise ImageError(f"{source.name} ends there and announces {source.count:,}: fetch it again")
-    except ImageError as error:
+    except (ImageError, ShardError) as error:
         why = f"reading stopped after {count_text(position.images, 'image')}: {error}"
         _stop(database, run, why)
         raise ImageError(
@@ -149,6 +151,7 @@ def _take_up(database: Database, run: int, source: LargeSource) -> _Open:
             run=run,
             network=network_of_run(session, run),
             batch_size=intake.batch_size,
+            by_reference=intake.by_reference,
             files=tuple(SourceFile.from_dict(file) for file in intake.files),
             position=_Position(*row),
             has_ended=has_ended,
@@ -163,11 +166,14 @@ def _ahead(reader: ThreadPoolExecutor, read: Iterator[Part]) -> Iterator[Part]:
         yield group
 
 
-def _append(database: Database, opened: _Open, position: _Position, group: Part) -> _Position:
-    """Add ``group`` to the run in one transaction; return where it is then."""
+def _append(
+    database: Database, opened: _Open, position: _Position, source: LargeSource, group: Part
+) -> _Position:
+    """Add ``group`` of ``source`` to the run in one transaction; return where it is then."""
     first = position.images
     matching = group._replace(images=match_images(group.images, opened.network, int(group.rows[0])))
-    batches = rows_of(matching, first, position.batches, opened.batch_size)
+    shard = shard_of(source, group, matching) if opened.by_reference else None
+    batches = rows_of(matching, first, position.batches, opened.batch_size, shard)
     grown = _Position(
         first + len(group.rows),
         position.batches + len(batches),

@@ -53,12 +53,14 @@ class LargeSource:
         origin: where it is, and what is taken of it.
         labels: (N,) int64 of another file, one for each row; None: its own, if any.
         notes: what the user should know of it, for display.
+        by_reference: batches name its rows instead of holding images.
     """
 
     pieces: Pieces
     origin: DataOrigin
     labels: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    by_reference: bool = False
 
     @property
     def name(self) -> str:

@@ -16,9 +16,11 @@ from sqlalchemy.orm import Session
 from producer.reports.certainty import CLASSICAL
 from producer.reports.terminal import new_grid, new_table
 from producer.runs import queries, results
+from schema.codecs import arrays
 from schema.errors import ParameterError
 from schema.network.reliability import Losses, LossSums
 from schema.quantities import count_text
+from schema.shards.reference import encoded_images
 from schema.tables import Batch, BatchImages
 
 _EXACT = 1_000  # images that one run alone has right, up to which the test is computed exactly
@@ -256,15 +258,16 @@ def _qpu_time_us(run: queries.RunSummary) -> float:
 def _digest(session: Session, run: queries.RunSummary) -> str:
     """Return the digest of the pixels of ``run``, whatever its batches are."""
     query = (
-        select(Batch.shape, Batch.dtype, BatchImages.images)
+        select(Batch.count.label("size"), Batch.shape, Batch.dtype, BatchImages.images, BatchImages.reference)
         .join(BatchImages, BatchImages.batch_id == Batch.id)
         .where(Batch.run_id == (run.rescored_from or run.run_id))
         .order_by(Batch.ordinal)
         .execution_options(yield_per=16)
     )
     digest = hashlib.sha256()
-    for index, (shape, dtype, images) in enumerate(session.execute(query)):
+    for index, (size, shape, dtype, images, reference) in enumerate(session.execute(query)):
         if index == 0:
             digest.update(f"{shape} {dtype}".encode())
-        digest.update(images)
+        encoded = encoded_images(images, reference)
+        digest.update(arrays.read_images(encoded, size, arrays.read_shape(shape, dtype)))
     return digest.hexdigest()

@@ -334,6 +334,13 @@ class ClassificationRequest(RunRequest):
         str | None,
         Field(min_length=1, max_length=200, description="Name of the run; default: that of its data."),
     ] = None
+    by_reference: Annotated[
+        bool,
+        Field(
+            description="Batches name the rows of .npy and Parquet files, which workers read, instead of "
+            "holding their images; see the setting reference_folders."
+        ),
+    ] = False
 
     def read(
         self, allowance: Allowance | None = None, takes: Callable[[bool], Input | None] | None = None

@@ -35,7 +35,13 @@ _COPIED = (
     Batch.members,
     Batch.feature_set_id,
 )
-_IMAGES = (BatchImages.images, BatchImages.images_sha256, BatchImages.labels, BatchImages.sources)
+_IMAGES = (
+    BatchImages.images,
+    BatchImages.reference,
+    BatchImages.images_sha256,
+    BatchImages.labels,
+    BatchImages.sources,
+)
 _STAMPS = ("due_at", "created_at", "started_at", "sampled_at")
 
 

@@ -26,6 +26,7 @@ from schema.codecs.corruption import stored_in
 from schema.codecs.samples import RawReads, decode
 from schema.errors import Corrupt, NotFound
 from schema.shapes import ImageArray
+from schema.shards.reference import encoded_images
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS
 from schema.tables import Batch, BatchImages, Problem, Run, SampleSet
 
@@ -175,7 +176,13 @@ def image(session: Session, run: int, index: int) -> tuple[NDArray[np.generic], 
         if stored is None:
             raise Corrupt("its images are gone")
         shape = read_shape(batch.shape, batch.dtype)
-        pixels = decode_images(stored.images, batch.count, shape, stored.images_sha256, stored.labels)
+        pixels = decode_images(
+            encoded_images(stored.images, stored.reference),
+            batch.count,
+            shape,
+            stored.images_sha256,
+            stored.labels,
+        )
         labels = None if stored.labels is None else decode_labels(stored.labels, batch.count)
     row = index - batch.first_image
     return pixels[row], None if labels is None else int(labels[row])
@@ -245,7 +252,13 @@ def images(session: Session, run: int) -> tuple[ImageArray, NDArray[np.int16] | 
             if stored is None:
                 raise Corrupt("its images are gone")
             shape = read_shape(batch.shape, batch.dtype)
-            data = stored.images, batch.count, shape, stored.images_sha256, stored.labels
+            data = (
+                encoded_images(stored.images, stored.reference),
+                batch.count,
+                shape,
+                stored.images_sha256,
+                stored.labels,
+            )
             pixels.append(decode_images(*data))
             if stored.labels is not None:
                 labels.append(decode_labels(stored.labels, batch.count))

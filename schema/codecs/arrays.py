@@ -6,13 +6,13 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schema.codecs.pieces import pieces
-from schema.errors import Corrupt
+from schema.errors import Corrupt, ShardError
 from schema.shapes import ImageArray, ImageShape
 
 _T = TypeVar("_T", bound=np.generic)
@@ -44,13 +44,31 @@ def batch_checksum(images: bytes, shape: ImageShape, labels: bytes | None) -> st
     return state.hexdigest()
 
 
+class EncodedRows(Protocol):
+    """Images that are read from where they are, as `schema.shards.reference.ShardRows` does."""
+
+    @property
+    def path(self) -> str: ...
+
+    def read(self, count: int, shape: ImageShape) -> bytes: ...
+
+
+def read_images(data: bytes | EncodedRows, count: int, shape: ImageShape) -> bytes:
+    """Return the encoded images of a batch: ``data``, or ``count`` images of ``shape`` read from a file.
+
+    Raises:
+        ShardError: they cannot be read.
+    """
+    return data if isinstance(data, bytes) else data.read(count, shape)
+
+
 def decode_images(
-    data: bytes, count: int, shape: ImageShape, sha256: str, labels: bytes | None
+    data: bytes | EncodedRows, count: int, shape: ImageShape, sha256: str, labels: bytes | None
 ) -> ImageArray:
     """Decode the images of a batch to (``count``, ...), read-only; check its labels with them.
 
     Args:
-        data: the encoded images.
+        data: the encoded images, or what reads them.
         count: of images.
         shape: of each.
         sha256: as `batch_checksum` returns it; in grey batches of earlier versions, of the images alone.
@@ -58,15 +76,22 @@ def decode_images(
 
     Raises:
         Corrupt: the checksum or the length does not agree.
+        ShardError: the images cannot be read from their file, or are others by now.
     """
+    encoded = read_images(data, count, shape)
     state = hashlib.sha256(_sealed_shape(shape))
-    state.update(data)
+    state.update(encoded)
     of_images = state.hexdigest() if shape.is_grey else None
     state.update(labels or b"")
     if sha256 not in (state.hexdigest(), of_images):
         content = "images" if labels is None else "images or their labels"
+        if not isinstance(data, bytes):
+            raise ShardError(
+                f"{data.path} has other {content} than when they were enqueued, by their checksum: "
+                "restore the file as it was, and resume the run"
+            )
         raise Corrupt(f"{count} stored {content} are damaged: their checksum does not agree")
-    return _read(data, shape.stored_dtype, shape.count * count).reshape(shape.array(count))
+    return _read(encoded, shape.stored_dtype, shape.count * count).reshape(shape.array(count))
 
 
 def training_checksum(count: int, shape: ImageShape, images: bytes, labels: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from schema.errors import Corrupt
+from schema.errors import Corrupt, ShardError
 
 BACKUP = "restore the database from a backup"
 _LOOK = "`annealq doctor` looks for more"
@@ -20,5 +20,7 @@ def stored_in(row: str, hint: str) -> Iterator[None]:
     """
     try:
         yield
+    except ShardError as error:
+        raise ShardError(f"{row}: {error}") from None
     except Corrupt as error:
         raise Corrupt(f"{row}: {error}; {BACKUP}, or {hint} ({_LOOK})") from None

@@ -4,6 +4,7 @@ toml.py     where they come from
 shared.py   those that both sides share
 worker.py   the table `[worker]`
 api.py      the table `[api]`, the API's
+folders.py  the folders whose files batches may name
 tokens.py   tokens of solvers, as digests
 names.py    refuses unknown names, with the nearest
 reading.py  reads settings, and refuses wrong values

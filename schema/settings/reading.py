@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from schema.errors import ParameterError, validation_text
 from schema.settings.api import ApiSettings
+from schema.settings.folders import allow_folders
 from schema.settings.names import check_environment, check_file
 from schema.settings.shared import Settings
 from schema.settings.toml import TomlSettings, toml_files
@@ -20,13 +21,16 @@ Kind = TypeVar("Kind", bound=TomlSettings)
 def load(**overrides: Any) -> Settings:
     """Read the settings that all processes share; ``overrides`` take precedence.
 
-    Those of workers are checked, too: a worker that refuses to start would say so only in its log.
+    Those of workers are checked, too: a worker that refuses to start would say so only in its log. Batches
+    may name files of the `reference_folders` from now on.
 
     Raises:
         ParameterError: as `read` says.
     """
     load_worker()
-    return read(Settings, **overrides)
+    settings = read(Settings, **overrides)
+    allow_folders(settings.reference_folders)
+    return settings
 
 
 def load_worker() -> WorkerSettings:

@@ -6,10 +6,11 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from schema.settings.toml import TomlSettings, default_home
 
@@ -30,6 +31,12 @@ class Settings(TomlSettings):
         default="", description="Celery URL of Redis or Valkey: redis://HOST:6379/0 or redis+socket:///PATH."
     )
 
+    reference_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="Folders whose files batches may name instead of holding their images; as PATH, "
+        "separated by colons.",
+    )
+
     emulator_url: str = Field(
         default="", description="URL of an emulator of D-Wave's solvers, if there is one."
     )
@@ -43,6 +50,12 @@ class Settings(TomlSettings):
         default="",
         description="Chips of a stack's emulator, such as advantage-system6,advantage2-system1.",
     )
+
+    @field_validator("reference_folders", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        parts = value.split(os.pathsep) if isinstance(value, str) else value
+        return tuple(Path(part).expanduser().resolve() for part in parts if str(part).strip())
 
     @field_validator("home")
     @classmethod

@@ -34,7 +34,7 @@ class TrainingSet(Base):
 
 
 class BatchImages(Base):
-    """The images of a batch, and their labels."""
+    """The images of a batch, or where they are, and their labels."""
 
     __tablename__ = "batch_images"
 
@@ -45,6 +45,8 @@ class BatchImages(Base):
     images_sha256: Mapped[str] = mapped_column(String(64))  # of ``images``, then ``labels``
     labels: Mapped[bytes | None]  # (count,) little-endian int16
     sources: Mapped[list[str] | None]  # a file name for each image
+    # Rows of a file that are read instead of ``images``, which are empty then: see `schema.shards.reference`.
+    reference: Mapped[dict[str, Any] | None]
 
 
 class SampleSet(Base):

@@ -27,7 +27,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.states import BatchState, IntakeState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0020"  # the migration that creates exactly these tables
+REVISION = "0021"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -148,7 +148,8 @@ class Intake(Base):
     )
     state: Mapped[IntakeState]
     files: Mapped[list[dict[str, Any]]]  # that are read: path, bytes and time of the latest change
-    batch_size: Mapped[int]  # images of each batch but the last
+    batch_size: Mapped[int]  # images of each batch but the last of a file
+    by_reference: Mapped[bool] = mapped_column(server_default=false())  # batches name rows of the files
     rows: Mapped[int] = mapped_column(BigInteger)  # of the source, that are read; some may have no image
     total: Mapped[int | None] = mapped_column(BigInteger)  # rows that the source announces
     error: Mapped[str | None] = mapped_column(Text)  # why it stopped

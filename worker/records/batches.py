@@ -21,6 +21,7 @@ from schema.errors import StaleState
 from schema.parameters import Parameters, QpuChoice, Solver, solver_key
 from schema.quantities import ranges_text
 from schema.shapes import ImageArray, ImageShape
+from schema.shards.reference import ShardRows, encoded_images
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Classification, Embedding, Problem, Run, SampleSet
 from worker.records import runs
@@ -46,7 +47,7 @@ class BatchInput:
     first_image: int
     count: int  # of images
     shape: ImageShape  # of each
-    images: bytes
+    images: bytes | ShardRows
     images_sha256: str
     labels: bytes | None
     due_at: datetime  # no worker takes it before
@@ -139,7 +140,7 @@ def load(session: Session, batch: int, *, vectors: bool = True) -> BatchInput:
         first_image=row.first_image,
         count=row.count_,
         shape=arrays.read_shape(row.shape, row.dtype),
-        images=row.images or b"",
+        images=encoded_images(row.images or b"", row.reference),
         images_sha256=row.images_sha256 or "",
         labels=row.labels,
         due_at=row.due_at,
@@ -163,6 +164,7 @@ _LOAD = (
         Batch.dtype,
         BatchImages.images,
         BatchImages.images_sha256,
+        BatchImages.reference,
         BatchImages.labels,
         Run.network_id,
         Run.solver,

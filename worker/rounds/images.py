@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.shapes import ImageArray, ImageShape
+from schema.shards.reference import encoded_images
 from schema.states import BatchState
 from schema.tables import Batch, BatchImages
 
@@ -66,20 +67,18 @@ def _read(
         if not len(places):
             continue
         # One at a time: those of a whole run may be too many for memory.
-        stored = session.execute(
-            select(BatchImages.images, BatchImages.images_sha256, BatchImages.labels).where(
-                BatchImages.batch_id == batch
-            )
-        ).one()
+        parts = (BatchImages.images, BatchImages.reference, BatchImages.images_sha256, BatchImages.labels)
+        stored = session.execute(select(*parts).where(BatchImages.batch_id == batch)).one()
         with stored_in(f"batch {batch} of run {run}", "classify the images again"):
             shape = arrays.read_shape(*texts)
-            decoded = arrays.decode_images(stored[0], count, shape, *stored[1:])
+            encoded = encoded_images(stored.images, stored.reference)
+            decoded = arrays.decode_images(encoded, count, shape, stored.images_sha256, stored.labels)
             if pixels is None:
                 pixels = np.empty(shape.array(len(images)), shape.stored_dtype)
             pixels[places] = decoded[images[places] - first]
-            if stored[2] is not None:
+            if stored.labels is not None:
                 labels = np.empty(len(images), np.int16) if labels is None else labels
-                labels[places] = arrays.decode_labels(stored[2], count)[images[places] - first]
+                labels[places] = arrays.decode_labels(stored.labels, count)[images[places] - first]
     if pixels is None:
         raise ValueError("images of a later round are among those of the first")
     return pixels, labels

@@ -26,6 +26,7 @@ from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
 from schema.network.layers import ImageInput, read_input
+from schema.shards.reference import encoded_images
 from schema.tables import Batch, BatchImages, Network, Problem, Run
 
 
@@ -209,7 +210,8 @@ def _read_batch(
     with stored_in(f"batch {number} of run {batch.run_id}", "classify the images again"):
         if stored is None:
             raise Corrupt("its images are gone")
-        pixels = arrays.decode_images(stored.images, batch.count, shape, stored.images_sha256, stored.labels)
+        encoded = encoded_images(stored.images, stored.reference)
+        pixels = arrays.decode_images(encoded, batch.count, shape, stored.images_sha256, stored.labels)
     session.expunge(stored)  # releases its memory
     first, names = batch.first_image, stored.sources
     return {k: (pixels[k - first], None if names is None else names[k - first]) for k in images}

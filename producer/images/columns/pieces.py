@@ -55,7 +55,7 @@ class ColumnPieces:
         """
         table, layout = self._table, self._layout = columns
         self._preprocessing, self._changes, self._allowance = preprocessing, changes, allowance
-        self.name, self.count = table.name, sum(table.counts)
+        self.name, self.count, self.column = table.name, sum(table.counts), layout.images
         allowance.images(1 if preprocessing.skip_unreadable else self.count)
         allowance.labels(self.count)
         with translate_pyarrow(self.name):

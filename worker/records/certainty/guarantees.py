@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schema.codecs import arrays
 from schema.codecs.nonconformity import ReadsHad, plan_name
+from schema.shards.reference import encoded_images
 from schema.states import ProblemState
 from schema.tables import Batch, BatchImages, Calibration, Embedding, Network, Problem, Run, SampleSet
 
@@ -126,11 +128,14 @@ def measured_of(session: Session, run: int) -> list[MeasuredChip]:
 
 def images_of(session: Session, run: int) -> Iterator[tuple[bytes, int]]:
     """Yield from ``session`` the encoded images of each first batch of ``run``, and their number."""
-    query = select(Batch.id, Batch.count.label("images")).where(Batch.run_id == run, Batch.members.is_(None))
-    for batch, images in session.execute(query.order_by(Batch.ordinal)).all():
-        data = session.execute(select(BatchImages.images).where(BatchImages.batch_id == batch)).scalar()
-        if data is not None:
-            yield data, images
+    query = select(Batch).where(Batch.run_id == run, Batch.members.is_(None)).order_by(Batch.ordinal)
+    for batch in session.execute(query).scalars().all():
+        stored = session.get(BatchImages, batch.id)
+        if stored is not None:
+            shape = arrays.read_shape(batch.shape, batch.dtype)
+            encoded = encoded_images(stored.images, stored.reference)
+            yield arrays.read_images(encoded, batch.count, shape), batch.count
+            session.expunge(stored)  # releases its memory
 
 
 def _chosen_run(measured: dict[str, Any] | None) -> int | None:
