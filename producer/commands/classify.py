@@ -8,7 +8,7 @@ from functools import partial
 import typer
 
 from producer.commands.shared import options as o
-from producer.commands.shared.reading import inputs_of, print_notes, read
+from producer.commands.shared.reading import inputs_of, print_notes, read, read_request
 from producer.commands.shared.request import takes_request
 from producer.runs.request import ClassificationRequest
 from schema.errors import ParameterError
@@ -52,7 +52,7 @@ def classify(
     request.options(datetime.now(UTC), key)  # a wrong key or deadline is refused before anything starts
     takes = inputs_of(request.network)
     source = None if dry_run or calibrate is not None else source_for(request, takes)
-    images = request.read(takes=takes) if source is None else source.head()
+    images = read_request(request, takes) if source is None else source.head()
     print_notes(images)
     prepare = None
     if calibrate is not None:

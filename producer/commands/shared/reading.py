@@ -11,7 +11,7 @@ import typer
 from producer.commands.shared.interrupting import INTERRUPTED
 from producer.commands.shared.request import declared
 from producer.images.preprocessing import Fit, Preprocessing, ReadAs
-from producer.runs.request import RunRequest
+from producer.runs.request import ClassificationRequest, RunRequest
 from schema.errors import StorageError
 from schema.messages import Message, Task
 from schema.parameters import fields_of
@@ -50,12 +50,10 @@ def read(
     ``takes`` is that of `producer.images.source.read_images`.
     """
     from producer.images.source import read_images
-    from producer.images.stores import fetched, is_stored
+    from producer.images.stores import fetched
 
     with fetched(data) as source:
-        images = read_images(source, labels, preprocessing, takes=takes)
-    if is_stored(data) and images.origin is not None:
-        images = replace(images, origin=replace(images.origin, data=data))
+        images = _found_at(read_images(source, labels, preprocessing, takes=takes), data)
     print_notes(images)
     return images if limit is None else images.limit(limit)
 
@@ -76,6 +74,25 @@ def inputs_of(name: str | None) -> Callable[[bool], Input | None]:
             return None
 
     return find
+
+
+def read_request(
+    request: ClassificationRequest, takes: Callable[[bool], Input | None] | None = None
+) -> ImageSet:
+    """Return the images of ``request``, also those at an address of an object store; raise as its `read`."""
+    from producer.images.stores import fetched
+
+    with fetched(request.data) as source:
+        return _found_at(replace(request, data=source).read(takes=takes), request.data)
+
+
+def _found_at(images: ImageSet, data: str) -> ImageSet:
+    """Return ``images`` with the address ``data`` as their origin, if it is one."""
+    from producer.images.stores import is_stored
+
+    if images.origin is None or not is_stored(data):
+        return images
+    return replace(images, origin=replace(images.origin, data=data))
 
 
 def print_notes(images: ImageSet) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from producer.images.columns.thrift import Compact, Damaged, Ended
+from producer.images.columns.thrift import Compact, Damaged, Ended, Structure
 from producer.images.limits import MAX_PAGE_BYTES, MAX_PAGES, format_bytes
 from schema.errors import ImageError
 
@@ -20,19 +20,36 @@ _LONGEST_HEADER = 2**20  # with statistics, which pyarrow bounds by default to 4
 
 # Fields of PageHeader, and of the headers in it.
 _UNPACKED, _PACKED, _DATA_PAGE, _DATA_PAGE_V2 = 2, 3, 5, 8
-_VALUES = 1
+_VALUES, _ENCODING, _ENCODING_V2 = 1, 2, 4
+
+# Encodings whose values may be larger than their share of the page: those of a dictionary, and those that
+# repeat the beginning of the value before.
+_BY_DICTIONARY, _BY_PREFIX = (2, 8), 7
 
 
 class Page(NamedTuple):
-    """What a page header announces: bytes after and before unpacking, and values of a data page."""
+    """What a page header announces: bytes after and before unpacking, values and encoding of a data page."""
 
     unpacked: int
     packed: int
     values: int
+    encoding: int | None
 
 
-def check_pages(file: BinaryIO, start: int, size: int, name: str) -> tuple[int, int]:
-    """Return the largest number of bytes of a page, unpacked, and the values of all pages.
+class PageSizes(NamedTuple):
+    """Of all pages of a column chunk: bytes of the largest, number of values, and bytes that one may have.
+
+    Values that are stored one after the other have ``value`` bytes on average, in each page; others may have
+    as many each.
+    """
+
+    largest: int
+    values: int
+    value: int
+
+
+def check_pages(file: BinaryIO, start: int, size: int, name: str) -> PageSizes:
+    """Return the sizes of the pages of a column chunk.
 
     Args:
         file: seekable, of the whole Parquet file.
@@ -43,7 +60,7 @@ def check_pages(file: BinaryIO, start: int, size: int, name: str) -> tuple[int, 
     Raises:
         ImageError: a header is damaged, or announces more than ``MAX_PAGE_BYTES``; too many pages.
     """
-    largest = values = 0
+    largest = values = value = dictionary = 0
     for count, page in enumerate(_pages(file, start, size, name), start=1):
         if page.unpacked > MAX_PAGE_BYTES:
             raise ImageError(
@@ -53,7 +70,15 @@ def check_pages(file: BinaryIO, start: int, size: int, name: str) -> tuple[int, 
         if count > MAX_PAGES:
             raise ImageError(f"{name} has more than {MAX_PAGES:,} pages in a row group: write it again")
         largest, values = max(largest, page.unpacked), values + page.values
-    return largest, values
+        if page.encoding is None:
+            dictionary = page.unpacked
+        elif page.encoding in _BY_DICTIONARY:
+            value = max(value, dictionary or largest)
+        elif page.encoding == _BY_PREFIX:
+            value = max(value, page.unpacked)
+        else:
+            value = max(value, -(-page.unpacked // max(page.values, 1)))
+    return PageSizes(largest, values, value)
 
 
 def _pages(file: BinaryIO, start: int, size: int, name: str) -> Iterator[Page]:
@@ -62,6 +87,16 @@ def _pages(file: BinaryIO, start: int, size: int, name: str) -> Iterator[Page]:
         page, length = _page_at(file, start, min(end - start, _LONGEST_HEADER), name)
         start += length + page.packed
         yield page
+
+
+def _data(fields: Structure) -> tuple[int, int | None]:
+    """Return the number of values of a data page and their encoding; 0 and None for other pages."""
+    for header, encoding in ((_DATA_PAGE, _ENCODING), (_DATA_PAGE_V2, _ENCODING_V2)):
+        found = fields.get(header)
+        if isinstance(found, dict):
+            values, kind = found.get(_VALUES), found.get(encoding)
+            return values if isinstance(values, int) else 0, kind if isinstance(kind, int) else _BY_PREFIX
+    return 0, None
 
 
 def _page_at(file: BinaryIO, start: int, most: int, name: str) -> tuple[Page, int]:
@@ -78,7 +113,5 @@ def _page_at(file: BinaryIO, start: int, most: int, name: str) -> tuple[Page, in
         unpacked, packed = fields.get(_UNPACKED), fields.get(_PACKED)
         if not isinstance(unpacked, int) or not isinstance(packed, int) or min(unpacked, packed) < 0:
             break
-        header = fields.get(_DATA_PAGE) or fields.get(_DATA_PAGE_V2)
-        values = header.get(_VALUES) if isinstance(header, dict) else 0
-        return Page(unpacked, packed, values if isinstance(values, int) else 0), reader.place
+        return Page(unpacked, packed, *_data(fields)), reader.place
     raise ImageError(f"{name} has a damaged page header at byte {start:,}: fetch or write it again")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-BATCH_BYTES = 8 * 2**20
+BATCH_BYTES = 16 * 2**20
 """Bytes that the values of a batch may expand to; a batch has one row at least."""
 
 MOST_ROWS = 256
@@ -110,23 +110,25 @@ class _Reader:
     def _batch_rows(self, group: RowGroup) -> int:
         """Return the rows of a batch, whose values then have ``BATCH_BYTES`` or are those of one row.
 
-        A value is not larger than the largest page: that of a dictionary for example, to which any number of
-        rows may refer.
+        A value may be as large as a page: that of a dictionary for example, to which any number of rows may
+        refer.
         """
-        largest, most = 1, 0
+        largest = value = 1
+        most = 0
         for chunk in group.chunks:
             # pyarrow takes a name with dots for a path.
             if any(f"{'.'.join(chunk.column)}.".startswith(f"{column}.") for column in self._columns):
-                page, values = check_pages(self._file, chunk.start, chunk.size, self._name)
-                largest, most = max(largest, page), max(most, values)
+                sizes = check_pages(self._file, chunk.start, chunk.size, self._name)
+                largest, value = max(largest, sizes.largest), max(value, sizes.value)
+                most = max(most, sizes.values)
         if most > group.rows and most * _VALUE_BYTES > MAX_GROUP_BYTES:
             raise ImageError(
                 f"{self._name} has a row group of {most:,} values in lists, more than "
                 f"{format_bytes(MAX_GROUP_BYTES)}: write it with row_group_size=10_000"
             )
         in_row = most // max(group.rows, 1) * _VALUE_BYTES
-        rows = min(max(BATCH_BYTES // max(largest, in_row), 1), MOST_ROWS)
-        self._announce(len(self._columns) * largest + max(rows * largest, most * _VALUE_BYTES))
+        rows = min(max(BATCH_BYTES // max(value, in_row), 1), MOST_ROWS)
+        self._announce(3 * len(self._columns) * largest + max(rows * value, most * _VALUE_BYTES))
         return rows
 
 

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from producer.commands.shared.reading import read
+from producer.commands.shared.reading import read, read_request
 from producer.images import stores
 from producer.images.preprocessing import AS_IS
 from producer.images.source import read_images
+from producer.runs.request import ClassificationRequest
 from schema.errors import ImageError
 
 pytest.importorskip("pyarrow", reason="needs annealq[parquet]")
@@ -46,6 +47,11 @@ def test_files_folders_and_parts_are_copied_while_they_are_read(bucket: Path) ->
     np.testing.assert_array_equal(found.images, IMAGES[:2])
     assert found.origin is not None
     assert (found.name, found.origin.data) == ("a.npz:test", "s3://bucket/a.npz:test")
+    request = ClassificationRequest(data="s3://bucket/a.npz:train", limit=2)
+    chosen = read_request(request)
+    np.testing.assert_array_equal(chosen.images, IMAGES[:2])
+    assert chosen.origin is not None
+    assert (chosen.origin.data, chosen.origin.limit) == ("s3://bucket/a.npz:train", 2)
     folder = read("gs://bucket/set/train", None, None, AS_IS)
     assert (folder.classes, folder.sources) == (("x", "y"), ("x/a.png", "y/b.png"))
     with pytest.raises(ImageError, match=r"^s3://bucket/a\.npz has several .*s3://bucket/a\.npz:test, s3:"):

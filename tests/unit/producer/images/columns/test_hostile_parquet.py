@@ -79,7 +79,18 @@ def header(unpacked: int, packed: int, *more: bytes) -> bytes:
 
 def test_page_headers_are_walked_to_the_end_of_the_chunk() -> None:
     data = header(5, 3) + b"abc" + header(70, 4) + b"abcd"
-    assert check_pages(io.BytesIO(b"PAR1" + data), 4, len(data), "a") == (70, 0)
+    assert check_pages(io.BytesIO(b"PAR1" + data), 4, len(data), "a") == (70, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("dictionary", "encoding", "value"),
+    [(None, 0, 250), (None, 6, 250), (None, 7, 1000), (None, 8, 1000), (3000, 8, 3000), (3000, 2, 3000)],
+)
+def test_bytes_that_a_value_may_have(dictionary: int | None, encoding: int, value: int) -> None:
+    data = b"" if dictionary is None else header(dictionary, 0)
+    data += header(1000, 0, bytes([0x2C, 0x15, 8, 0x15, 2 * encoding, 0]))
+    found = check_pages(io.BytesIO(data), 0, len(data), "a")
+    assert (found.values, found.value) == (4, value)
 
 
 @pytest.mark.parametrize(
