@@ -17,7 +17,7 @@ from schema.tables import Network
 # Parameters besides reads that decide how accurate reads are.
 _DECISIVE = (
     "visible", "lam", "rule", "fraction", "beta", "unembedding", "chain_strength", "scale", "sweeps",
-    "annealing_time_us", "anneal_schedule",
+    "annealing_time_us", "anneal_schedule", "without",
 )  # fmt: skip
 _PAPER_LAM = 1.0  # Higham and Bedford, 3.4
 

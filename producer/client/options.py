@@ -53,6 +53,7 @@ class SubmitOptions(TypedDict, total=False):
     noise: float | None
     confidence: float | None  # of the set of classes of each image
     by_class: bool | None
+    without: Sequence[str] | None  # sources of the network that are left out
 
     # The same with qubits.
     qpu: str | Mapping[str, Any] | None

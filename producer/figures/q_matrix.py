@@ -47,17 +47,23 @@ def draw_q(
     kinds: Sequence[str],
     classes: Sequence[str],
     title: str,
+    sources: Sequence[tuple[str, int]] = (),
 ) -> None:
-    """Write `q_figure` of ``q_matrix``, ``sizes``, ``kinds``, ``classes`` and ``title`` to ``path``.
+    """Write `q_figure` of ``q_matrix``, ``sizes``, ``kinds``, ``classes`` and the rest to ``path``.
 
     Raises:
         ParameterError, StorageError: as `saving.save`.
     """
-    save(path, lambda: q_figure(q_matrix, sizes, kinds, classes, title))
+    save(path, lambda: q_figure(q_matrix, sizes, kinds, classes, title, sources))
 
 
 def q_figure(
-    q_matrix: FloatArray, sizes: Sequence[int], kinds: Sequence[str], classes: Sequence[str], title: str
+    q_matrix: FloatArray,
+    sizes: Sequence[int],
+    kinds: Sequence[str],
+    classes: Sequence[str],
+    title: str,
+    sources: Sequence[tuple[str, int]] = (),
 ) -> Figure:
     """Return a picture of Q with its layers marked; up to `MAX_GRAPH_UNITS` units also as a layered graph.
 
@@ -69,6 +75,7 @@ def q_figure(
         kinds: kind of each layer, a key of `LAYERS`.
         classes: names of the class units.
         title: title of the figure.
+        sources: names and units of the blocks of visible units; empty: they are of one kind.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -85,6 +92,7 @@ def q_figure(
             _draw_graph(axes[0], q_matrix, sizes, kinds, classes, norm)
             axes[0].set_title("(a) structure of $x^T Q\\,x$: a node's fill is its bias")
         _draw_matrix(axes[-1], q_matrix, sizes, kinds, norm)
+        _mark_layers(axes[-1], _marks(sizes, kinds, sources))
         axes[-1].set_title(f"{'(b) ' if has_graph else ''}the matrix $Q$", pad=10)
         _add_colour_bar(figure, axes[-1], norm)
     return figure
@@ -126,7 +134,6 @@ def _draw_matrix(
     for start, stop in _spans(sizes):
         axes.plot((stop - 0.5, stop - 0.5), (-0.5, stop - 0.5), color="0.6", lw=0.6)
         axes.plot((start - 0.5, units - 0.5), (start - 0.5, start - 0.5), color="0.6", lw=0.6)
-    _mark_layers(axes, sizes, kinds)
     handles = [
         Patch(color=LAYERS[kind][2], label=f"{size} {LAYERS[kind][0]}")
         for size, kind in zip(sizes, kinds, strict=True)
@@ -145,21 +152,32 @@ def _pairs(units: int) -> int:
     return units * (units - 1) // 2
 
 
-def _mark_layers(axes: Axes, sizes: Sequence[int], kinds: Sequence[str]) -> None:
-    """Draw a coloured strip for each layer along the top and the left, with the names of its units."""
+def _marks(
+    sizes: Sequence[int], kinds: Sequence[str], sources: Sequence[tuple[str, int]]
+) -> list[tuple[int, int, str, str]]:
+    """Return first unit, end, kind and label of each layer, and of each source in place of visible units."""
+    layers = zip(_spans(sizes), kinds, _unit_ranges(sizes, kinds), strict=True)
+    marks = [(start, stop, kind, label) for (start, stop), kind, label in layers]
+    if not sources:
+        return marks
+    spans = zip(_spans([size for _, size in sources]), sources, strict=True)
+    return [*((start, stop, kinds[0], _short(name)) for (start, stop), (name, _) in spans), *marks[1:]]
+
+
+def _mark_layers(axes: Axes, marks: Sequence[tuple[int, int, str, str]]) -> None:
+    """Draw a coloured strip for each of ``marks`` along the top and the left, with its label."""
     from matplotlib.patches import Rectangle
 
-    spans = _spans(sizes)
     strips: dict[str, Any] = {"edgecolor": "white", "lw": 1.0, "clip_on": False}
-    for (start, stop), kind in zip(spans, kinds, strict=True):
+    for start, stop, kind, _ in marks:
         for place, transform in (
             (((start - 0.5, 1.005), stop - start, 0.018), axes.get_xaxis_transform()),
             (((-0.023, start - 0.5), 0.018, stop - start), axes.get_yaxis_transform()),
         ):
             axes.add_patch(Rectangle(*place, transform=transform, facecolor=LAYERS[kind][2], **strips))
-    centres = [(start + stop - 1) / 2 for start, stop in spans]
-    labels = _unit_ranges(sizes, kinds)
-    is_tight = min(np.diff(centres), default=np.inf) < 0.1 * sum(sizes)
+    centres = [(start + stop - 1) / 2 for start, stop, _, _ in marks]
+    labels = [label for *_, label in marks]
+    is_tight = min(np.diff(centres), default=np.inf) < 0.1 * marks[-1][1]
     axes.xaxis.tick_top()
     axes.set_xticks(centres, labels, rotation=90 if is_tight else 0)
     axes.set_yticks(centres, labels)

@@ -51,6 +51,7 @@ def open_intake(
         ShardError: workers could not read the rows.
     """
     parameters.check_for(solver)
+    network.refuse_without(parameters.without)
     with database.reading() as session:
         size = batch_size(
             session, network.id, solver, parameters, network.shape.nbytes, wanted=options.batch_size

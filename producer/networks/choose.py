@@ -89,6 +89,7 @@ def _chosen(row: Network, reason: str) -> ChosenNetwork:
         classes=tuple(row.classes),
         version=row.version,
         reason=reason,
+        sources={each["name"]: each["dropout"] for each in row.architecture.get("source", [])},
     )
 
 

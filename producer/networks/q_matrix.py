@@ -30,11 +30,13 @@ class QMatrix:
         values: (n, n) float64, upper triangular.
         sizes: units of each layer, in Q's order.
         kinds: of the same layers.
+        sources: names and units of the blocks of visible units, if the network has sources.
     """
 
     values: NDArray[np.float64]
     sizes: tuple[int, ...]
     kinds: tuple[str, ...]
+    sources: tuple[tuple[str, int], ...] = ()
 
 
 def read_image(text: str, network: ChosenNetwork) -> tuple[ImageSet, int]:
@@ -79,4 +81,5 @@ def compute(settings: Settings, network: int, image: NDArray[np.generic] | None 
         programs.run(Program.Q_MATRIX, arguments, settings, timeout_s=_PATIENCE_S)
         with np.load(output, allow_pickle=False) as arrays:
             sizes, kinds = arrays["sizes"].tolist(), arrays["kinds"].tolist()
-            return QMatrix(arrays["q_matrix"], tuple(sizes), tuple(kinds))
+            sources = zip(arrays["sources"].tolist(), arrays["blocks"].tolist(), strict=True)
+            return QMatrix(arrays["q_matrix"], tuple(sizes), tuple(kinds), tuple(sources))

@@ -78,14 +78,41 @@ def network_text(
     summary = architecture.summary()
     for part, key in (("features", "features"), ("Q", "units")):
         for layer in summary[key]:
-            shape = layer["shape"]
-            layers.add_row(part, layer["kind"], " x ".join(map(str, shape)), f"{math.prod(shape):,}")
+            shape, source = layer["shape"], layer.get("source")
+            where = part if source is None else f"source {source}"
+            layers.add_row(where, layer["kind"], " x ".join(map(str, shape)), f"{math.prod(shape):,}")
     parts: list[RenderableType] = [about, layers]
+    if architecture.source:
+        parts.append(sources_table(architecture, network.metrics))
     if calibrations:
         parts.append(calibrations_table(calibrations))
     if network.error:
         parts.append(Text(network.error, style="red"))
     return Group(*parts)
+
+
+def sources_table(architecture: Architecture, metrics: Mapping[str, Any] | None) -> Table:
+    """Return the table of the sources of a network: what each adds, where ``metrics`` know it."""
+    known = (metrics or {}).get("sources")
+    title = "sources"
+    if known is not None:
+        of = f"{known['images']:,} {'held-out' if known['held_out'] else 'training'} images"
+        title += f": own accuracy with all {known['all']:.2%}, of {of}"
+    numbers = ("visible units", "decay", "dropout", "without it", "it alone")
+    table = new_table("source", *numbers, right=numbers, title=title, first_out=("decay",))
+    measured = {row["name"]: row for row in known["rows"]} if known else {}
+    for source in architecture.source:
+        block, row = architecture.blocks[source.name], measured.get(source.name, {})
+        decay = architecture.training.dense_decay if source.decay is None else source.decay
+        shares = [row.get(key) for key in ("without", "alone")]
+        table.add_row(
+            source.name,
+            f"{block.stop - block.start:,}",
+            f"{decay:g}",
+            f"{source.dropout:g}",
+            *("" if share is None else f"{share:.2%}" for share in shares),
+        )
+    return table
 
 
 def _training_rows(network: queries.NetworkSummary) -> list[tuple[str, str]]:

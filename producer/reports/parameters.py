@@ -35,6 +35,12 @@ def consensus_text(parameters: Mapping[str, Any]) -> str:
             return str(rule)
 
 
+def without_text(parameters: Mapping[str, Any]) -> str:
+    """Return which sources of the network ``parameters`` leave out, to go on a line; empty: none."""
+    names = parameters.get("without") or ()
+    return f", without {', '.join(names)}" if names else ""
+
+
 def parameters_text(parameters: Mapping[str, Any], names: Collection[str] | None = None) -> str:
     """Return sampling ``parameters`` (only those in ``names``, if given) that the rule uses, in one line."""
     texts = {

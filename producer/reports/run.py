@@ -28,6 +28,7 @@ from producer.reports.parameters import (
     outcome_text,
     parameters_text,
     promise_text,
+    without_text,
 )
 from producer.reports.terminal import FirstThatFits, new_grid, new_table
 from producer.runs import qpus, queries
@@ -181,7 +182,8 @@ def _figures(
     visible = f", visible units {run.parameters['visible']}" if Solver(run.solver).is_remote else ""
     reads = f"{count_text(run.parameters['reads'], 'read')} an image"
     why = "" if run.network_reason is None else f" ({run.network_reason})"
-    table.add_row("network", f"{run.network}{why}, solver {run.solver}, {reads}{visible}")
+    without = without_text(run.parameters)
+    table.add_row("network", f"{run.network}{why}{without}, solver {run.solver}, {reads}{visible}")
     if run.reads_reason is not None:
         table.add_row("reads", run.reads_reason)
     table.add_row("consensus", consensus_text(run.parameters))

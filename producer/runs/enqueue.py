@@ -45,11 +45,12 @@ def enqueue_run(
 
     Raises:
         ImageError: the images do not suit the network (size, values, labels, class names).
-        ParameterError: ``solver`` does not have one of the parameters, its known chips cannot take the run,
-            or the deadline has passed.
+        ParameterError: ``solver`` does not have one of the parameters, the network cannot do without a
+            source, the known chips of the solver cannot take the run, or the deadline has passed.
         IdempotencyConflict: the key was used before, for another request.
     """
     parameters.check_for(solver)
+    network.refuse_without(parameters.without)
     options = options or RunOptions()
     images = match_images(images, network)
     with database.reading() as session:
@@ -83,6 +84,7 @@ def check_run(
         AnnealqError: as `enqueue_run` says.
     """
     parameters.check_for(solver)
+    network.refuse_without(parameters.without)
     matching = match_images(images, network)
     content = run_digest(network.id, solver, parameters.to_dict(), matching.images, matching.labels)
     run = run_row(matching, network, solver, parameters, options.columns(), content)

@@ -1,7 +1,8 @@
 """Architectures: the layers of a network, and the sizes of its Q matrix. Pure arithmetic.
 
 An image or vector passes the ``features`` (classical layers, possibly none), which give the visible units'
-values. The units of Q follow, layer by layer: visible units, the ``energy`` layers, class units.
+values. The units of Q follow, layer by layer: visible units, the ``energy`` layers, class units. Instead of
+``features`` there may be several ``source`` blocks, whose visible units stand side by side.
 """
 
 from __future__ import annotations
@@ -12,24 +13,28 @@ import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.resources import files
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from schema.errors import NetworkError
 from schema.network.layers import (
-    BOUNDED,
     INPUTS,
-    Conv,
-    ConvUnits,
-    Dense,
+    Activation,
     DenseUnits,
     FeatureLayers,
     FrozenBackbone,
     ImageInput,
     Input,
-    MaxPool,
     PoolUnits,
     Spec,
     Training,
@@ -39,16 +44,25 @@ from schema.network.layers import (
     with_kind,
 )
 from schema.network.names import check_name
+from schema.network.sources import (
+    LayerStack,
+    Shape,
+    Sources,
+    check_sources,
+    shape_after,
+    weight_shapes,
+)
 from schema.shapes import COLOURS
 
-Shape = tuple[int, ...]
 Form = Literal["head", "pooled", "deep"]
 
 # The one-hot penalty fitted for folded visible units; imported weights may lack it.
 FOLDED_LAM = "folded.lam"
+# The same for images that a source is left out of.
+FOLDED_LAM_WITHOUT = "folded.lam_without"
 # The value in (0, 1) above which a visible unit is on; without it 1/2.
 THRESHOLD = "tone.threshold"
-OPTIONAL: Mapping[str, Shape] = {FOLDED_LAM: (1,), THRESHOLD: (1,)}
+OPTIONAL: Mapping[str, Shape] = {FOLDED_LAM: (1,), FOLDED_LAM_WITHOUT: (1,), THRESHOLD: (1,)}
 
 PRESETS = ("digits", "digits5x5", "mnist", "conv358")
 
@@ -84,6 +98,7 @@ class Architecture(Spec):
     classes: int = Field(ge=2, le=MAX_CLASSES)
     alpha: float = Field(1.0, gt=0, le=MAX_ALPHA, description=f"above 0 and at most {MAX_ALPHA:g}")
     features: FeatureLayers = Field((), strict=False, description="a list of layers")
+    source: Sources = Field((), strict=False, description="a list of tables [[source]]")
     energy: UnitLayers = Field((), strict=False, description="a list of layers")
     training: Training = Training.from_dict({})
 
@@ -98,15 +113,24 @@ class Architecture(Spec):
         """Ignore a ``kind`` in ``values`` where there is only one."""
         return {k: v for k, v in values.items() if k != "kind"} if isinstance(values, dict) else values
 
+    @model_serializer(mode="wrap")
+    def _leave_out_no_sources(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Networks without sources have the digests that they had before there were any.
+        return {name: value for name, value in dump(self).items() if name != "source" or value}
+
     @model_validator(mode="after")
     def _check_geometry(self) -> Self:
-        layers = len(self.features) + len(self.energy)
+        layers = sum(len(stack.layers) for stack in self.stacks) + len(self.energy)
         if layers > MAX_LAYERS:
             raise NetworkError(f"{layers} layers; at most {MAX_LAYERS} are allowed")
+        if self.source and self.features:
+            raise NetworkError("there are features and sources: make a [[source]] of the features")
         self._check_backbone()
-        if isinstance(self.input, VectorInput) or self.backbone is not None:
-            self._check_vectors()
-        self._check_features()
+        for stack in self.stacks:
+            stack.check()
+        if self.source:
+            check_sources(self.stacks, self.training.learning_rate)
+        self._check_sizes()
         self._check_units()
         return self
 
@@ -128,38 +152,27 @@ class Architecture(Spec):
                 "itself: leave out average and image_max in [input]"
             )
 
-    def _check_vectors(self) -> None:
-        if not any(isinstance(layer, Dense) for layer in self.features):
-            raise NetworkError(
-                "vectors have values of any size, and visible units values from 0 to 1: begin the feature "
-                "layers with a dense one, the last of them with activation tanh or sigmoid"
-            )
-        if self.training.shift or self.training.flips:
+    def _check_sizes(self) -> None:
+        sees_vectors = isinstance(self.input, VectorInput) or self.backbone is not None
+        if sees_vectors and (self.training.shift or self.training.flips):
             raise NetworkError("training: shift and flips move pixels, vectors have none: leave them out")
-
-    def _check_features(self) -> None:
         if sum(math.prod(shape) for shape in self.feature_shapes) > MAX_ACTIVATIONS:
             raise NetworkError(
                 f"the feature layers have over {MAX_ACTIVATIONS} values an image; use fewer filters"
             )
         if self.weights > MAX_WEIGHTS:
             raise NetworkError(f"{self.weights} weights; at most {MAX_WEIGHTS} are allowed: use fewer units")
-        active = [
-            (index, layer) for index, layer in enumerate(self.features) if isinstance(layer, Conv | Dense)
-        ]
-        if self.features and not active:
-            raise NetworkError("the feature layers only pool: add a conv or dense layer, or leave them out")
-        if active and active[-1][1].activation not in BOUNDED:
-            index, layer = active[-1]
-            raise NetworkError(
-                f"features[{index}] ({layer.kind}): the last activation is {layer.activation}, but feature "
-                f"values are scaled to [-alpha, alpha]: use {' or '.join(BOUNDED)}"
-            )
 
     def _check_units(self) -> None:
         if self.units > MAX_UNITS:
             sizes = " + ".join(map(str, self.sizes))
-            raise NetworkError(f"Q would have {sizes} = {self.units} units; at most {MAX_UNITS} are allowed")
+            blocks = ", ".join(
+                f"{stack.name} {math.prod(stack.gives)}" for stack in self.stacks if stack.name
+            )
+            visible = f" (visible: {blocks})" if blocks else ""
+            raise NetworkError(
+                f"Q would have {sizes} = {self.units} units{visible}; at most {MAX_UNITS} are allowed"
+            )
         if sum(self.couplers) > MAX_COUPLERS:
             raise NetworkError(
                 f"Q would have {sum(self.couplers)} couplers; at most {MAX_COUPLERS} are allowed"
@@ -180,21 +193,41 @@ class Architecture(Spec):
         return self.replace(input=vectors, features=self.features[1:])
 
     @cached_property
+    def stacks(self) -> tuple[LayerStack, ...]:
+        """Return the feature layers, one after another: of each source, or of the only one without a name."""
+        if not self.source:
+            return (LayerStack("features", self.input.shape, self.features),)
+        return tuple(LayerStack.of(source, self.input) for source in self.source)
+
+    @property
     def feature_shapes(self) -> tuple[Shape, ...]:
-        """Return the shape after each feature layer: (channels, rows, columns) or (units,)."""
-        shapes: list[Shape] = []
-        shape: Shape = self.input.shape
-        for index, layer in enumerate(self.features):
-            shape = _shape_after(layer, shape, f"features[{index}] ({layer.kind})")
-            shapes.append(shape)
-        return tuple(shapes)
+        """Return the shape after each feature layer, of one source after another; see `LayerStack.shapes`."""
+        return tuple(shape for stack in self.stacks for shape in stack.shapes)
+
+    @property
+    def has_feature_layers(self) -> bool:
+        """Return whether the values of the visible units are computed by layers; they are pixels else."""
+        return any(stack.layers for stack in self.stacks)
+
+    @property
+    def last_activation(self) -> Activation | None:
+        """Return the activation that gives the values of all visible units; None: no layer has one."""
+        return self.stacks[0].last_activation
+
+    @cached_property
+    def blocks(self) -> dict[str, slice]:
+        """Return the visible units of each source by its name; empty without sources."""
+        ends = accumulate((math.prod(stack.gives) for stack in self.stacks), initial=0)
+        named = zip(self.stacks, pairwise(ends), strict=True)
+        return {stack.name: slice(*ends) for stack, ends in named if stack.name is not None}
 
     @cached_property
     def unit_shapes(self) -> tuple[Shape, ...]:
         """Return the shape of each layer of Q: visible units, the energy layers, class units."""
-        shapes = [self.feature_shapes[-1] if self.features else self.input.shape]
+        visible: list[Shape] = [stack.gives for stack in self.stacks]
+        shapes: list[Shape] = visible if len(visible) == 1 else [(sum(map(math.prod, visible)),)]
         for index, layer in enumerate(self.energy):
-            shapes.append(_shape_after(layer, shapes[-1], f"energy[{index}] ({layer.kind})"))
+            shapes.append(shape_after(layer, shapes[-1], f"energy[{index}] ({layer.kind})"))
         return (*shapes, (self.classes,))
 
     @cached_property
@@ -243,12 +276,10 @@ class Architecture(Spec):
         if self.backbone is not None:
             return self.head.shapes
         shapes: dict[str, Shape] = {}
-        before: Shape = self.input.shape
-        for index, layer in enumerate(self.features):
-            shapes |= _weight_shapes(f"features.{index}", layer, before)
-            before = self.feature_shapes[index]
+        for stack in self.stacks:
+            shapes |= stack.weight_shapes
         for index, unit_layer in enumerate(self.energy):
-            shapes |= _weight_shapes(f"energy.{index}", unit_layer, self.unit_shapes[index])
+            shapes |= weight_shapes(f"energy.{index}", unit_layer, self.unit_shapes[index])
         return {**shapes, "classes.weight": (self.classes, self.sizes[-2])}
 
     @property
@@ -268,8 +299,13 @@ class Architecture(Spec):
         kinds = ["visible", *(layer.kind for layer in self.energy), "classes"]
         return {
             "features": [
-                {"kind": layer.kind, "shape": list(shape)}
-                for layer, shape in zip(self.features, self.feature_shapes, strict=True)
+                {
+                    **({} if stack.name is None else {"source": stack.name}),
+                    "kind": layer.kind,
+                    "shape": list(shape),
+                }
+                for stack in self.stacks
+                for layer, shape in zip(stack.layers, stack.shapes, strict=True)
             ],
             "units": [
                 {"kind": kind, "shape": list(shape), "units": math.prod(shape)}
@@ -325,47 +361,8 @@ def preset(name: str) -> Architecture:
     return Architecture.from_dict(tomllib.loads(text))
 
 
-def _shape_after(layer: Spec, shape: Shape, where: str) -> Shape:
-    if isinstance(layer, FrozenBackbone):
-        return (layer.values,)
-    if isinstance(layer, Dense | DenseUnits):
-        return (layer.units,)
-    if len(shape) != 3:
-        raise NetworkError(
-            f"{where} needs rows and columns, but the layer before has {shape[0]} units in a row"
-        )
-    channels, rows, columns = shape
-    if isinstance(layer, Conv | ConvUnits):
-        padding = layer.padding if isinstance(layer, Conv) else 0
-        _refuse_wider(layer.kernel, rows + 2 * padding, columns + 2 * padding, where)
-        out = [(side + 2 * padding - layer.kernel) // layer.stride + 1 for side in (rows, columns)]
-        return (layer.filters, *out)
-    assert isinstance(layer, MaxPool | PoolUnits)  # noqa: S101  (the last two kinds)
-    _refuse_wider(layer.size, rows, columns, where)
-    if isinstance(layer, PoolUnits) and (rows % layer.size or columns % layer.size):
-        raise NetworkError(
-            f"{where}: {rows} x {columns} units do not divide into {layer.size} x {layer.size} pools"
-        )
-    return (channels, rows // layer.size, columns // layer.size)
-
-
-def _refuse_wider(window: int, rows: int, columns: int, where: str) -> None:
-    if window > min(rows, columns):
-        raise NetworkError(f"{where}: a {window} x {window} window does not fit into {rows} x {columns}")
-
-
 def _couplers(layer: UnitLayer, before: Shape, after: Shape) -> int:
     if isinstance(layer, PoolUnits):
         return math.prod(before)
     fan_in = math.prod(before) if isinstance(layer, DenseUnits) else before[0] * layer.kernel**2
     return fan_in * math.prod(after)
-
-
-def _weight_shapes(prefix: str, layer: Spec, before: Shape) -> dict[str, Shape]:
-    if isinstance(layer, Conv | ConvUnits):
-        weight: Shape = (layer.filters, before[0], layer.kernel, layer.kernel)
-    elif isinstance(layer, Dense | DenseUnits):
-        weight = (layer.units, math.prod(before))
-    else:
-        return {}
-    return {f"{prefix}.weight": weight, f"{prefix}.bias": weight[:1]}

@@ -218,6 +218,17 @@ class MaxPool(Spec):
     size: int = Field(ge=2, le=64)
 
 
+class Histogram(Spec):
+    """A colour histogram: the share of the pixels in each of ``bins`` equal ranges of each colour, jointly.
+
+    It has bins ^ 3 values of a coloured image, and ``bins`` of a grey one. Always the first layer. Training
+    standardises each value, as for vectors.
+    """
+
+    kind: Literal["histogram"] = "histogram"
+    bins: int = Field(ge=2, le=256)
+
+
 class Dense(Spec):
     """A classical fully connected layer, with bias, then the activation."""
 
@@ -249,7 +260,7 @@ class DenseUnits(Spec):
     units: int = Field(ge=1, le=4096)
 
 
-FeatureLayer = Conv | MaxPool | Dense | FrozenBackbone
+FeatureLayer = Conv | MaxPool | Dense | Histogram | FrozenBackbone
 UnitLayer = ConvUnits | PoolUnits | DenseUnits
 FeatureLayers = tuple[Annotated[FeatureLayer, Field(discriminator="kind")], ...]
 UnitLayers = tuple[Annotated[UnitLayer, Field(discriminator="kind")], ...]
@@ -358,7 +369,7 @@ def _place(path: tuple[int | str, ...]) -> str:
         if isinstance(part, int):
             place += f"[{part}]"
         elif isinstance(before, int):
-            place += f" ({part})"
+            place += ": features" if part == "features" else f" ({part})"
         elif before == "input":
             continue  # its kind says no more than the keys
         else:

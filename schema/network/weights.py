@@ -1,7 +1,8 @@
 """Trained weights as bytes in the safetensors format, which contains arrays and no code.
 
 Arrays are named and laid out as in torch: ``features.0.weight`` is that of torch.nn.Conv2d (filters,
-channels, kernel, kernel) or torch.nn.Linear (units, inputs); ``classes.weight`` is (classes, inputs).
+channels, kernel, kernel) or torch.nn.Linear (units, inputs); ``classes.weight`` is (classes, inputs). In
+place of ``features``, those of the source NAME are called ``sources.NAME.0.weight`` and so on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from schema.errors import NetworkError
-from schema.network.architecture import FOLDED_LAM, OPTIONAL, THRESHOLD, Architecture, Shape
+from schema.network.architecture import (
+    FOLDED_LAM,
+    FOLDED_LAM_WITHOUT,
+    OPTIONAL,
+    THRESHOLD,
+    Architecture,
+)
+from schema.network.sources import Shape
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -105,9 +113,9 @@ def check(weights: Weights, architecture: Architecture) -> None:
         raise NetworkError(f"the weights do not fit {architecture.name!r}: {wrong}")
     for name, array in weights.items():
         _check_array(name, array, expected.get(name) or OPTIONAL[name])
-    lam = weights.get(FOLDED_LAM)
-    if lam is not None and lam[0] < 0:
-        raise NetworkError(f"{FOLDED_LAM} must not be negative, it is {lam[0]}")
+    for name in (FOLDED_LAM, FOLDED_LAM_WITHOUT):
+        if name in weights and weights[name][0] < 0:
+            raise NetworkError(f"{name} must not be negative, it is {weights[name][0]}")
     threshold = weights.get(THRESHOLD)
     if threshold is not None and not 0 < threshold[0] < 1:
         raise NetworkError(f"{THRESHOLD} must be between 0 and 1, it is {threshold[0]}")

@@ -20,6 +20,7 @@ from schema.errors import ParameterError, validation_text
 from schema.parameters.choices import Solver
 
 AUTO = "auto"  # in a request instead of a value that is then chosen for the run
+NAMES = tuple[str, ...]
 _HUGE = 10**9  # an upper limit that protects the database, and tells a user nothing
 _LIMITS = ("ge", "gt", "le", "min_length", "max_length")
 
@@ -92,7 +93,12 @@ def plain_type(field: FieldInfo) -> Any:
 def is_structured(field: FieldInfo) -> bool:
     """Return whether a value of ``field`` is written as JSON where only text can be given."""
     kind = plain_type(field)
-    return kind not in (bool, int, float, str) and not issubclass(kind, StrEnum)
+    return kind not in (bool, int, float, str, NAMES) and not issubclass(kind, StrEnum)
+
+
+def is_list(field: FieldInfo) -> bool:
+    """Return whether ``field`` takes several texts: an option that may be given several times."""
+    return bool(plain_type(field) == NAMES)
 
 
 def limits_of(field: FieldInfo) -> dict[str, Any]:

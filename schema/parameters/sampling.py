@@ -21,8 +21,9 @@ MAX_SWEEPS = 1_000_000
 MAX_POINTS = 100
 MAX_ANNEAL_US = 10_000  # D-Wave's QPUs take 2,000 at most: `annealing_time_range` in their properties
 MAX_BATCH_SIZE = 10_000  # images
+_MOST_SOURCES = 8  # of a network
 _QUBITS = Availability((Solver.EMULATOR, Solver.DWAVE))
-_LATER = ("rounds", "confidence", "by_class")  # not in digests of earlier versions
+_LATER = ("rounds", "confidence", "by_class", "without")  # not in digests of earlier versions
 
 
 def _schedule(points: Any) -> tuple[tuple[float, float], ...] | None:
@@ -41,6 +42,16 @@ def _schedule(points: Any) -> tuple[tuple[float, float], ...] | None:
             "s from 0 to 1"
         )
     return schedule
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
+        raise ParameterError(f"without must be a list of names of sources, not {value!r:.80}")
+    if len(value) > _MOST_SOURCES:
+        raise ParameterError(f"{len(value)} sources to leave out are too many: name at most {_MOST_SOURCES}")
+    return tuple(sorted(set(value))) or None
 
 
 @dataclass(frozen=True)
@@ -171,6 +182,14 @@ class Parameters(Validated):
         False,
         "With a confidence: the images of each class have it, not only all together; needs more validation "
         "images.",
+        Availability(calibrated=False),
+    )
+
+    # Sources of the network, in alphabetical order.
+    without: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = declare(
+        None,
+        "A source of the network that is left out: the biases h of its visible units are 0. The network must "
+        "have been trained with source dropout for it.",
         Availability(calibrated=False),
     )
 

@@ -28,7 +28,7 @@ from tests.conftest import data_file
 from worker.compute.certainty import class_sets
 from worker.compute.certainty.gaps import class_energies, energy_gaps, lowest_reads
 from worker.compute.certainty.probabilities import probabilities
-from worker.network.inference import scores_of_features
+from worker.network.objective import scores_of_features
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
 from worker.rounds.selection import reached, select_images
@@ -213,7 +213,9 @@ def test_calibration_error(
     record: Record, network: TrainedNetwork, images: tuple[NDArray[np.uint8], NDArray[np.int64]]
 ) -> None:
     temperature = temperature_of(shipped.load("mnist").description.metrics)
-    shares = probabilities(scores_of_features(network, network.features(images[0])), temperature)
+    shares = probabilities(
+        scores_of_features(network.module, network.features(images[0]), network.transfer), temperature
+    )
     sums = LossSums()
     sums.add(shares, images[1], shares.argmax(axis=1))
     losses = sums.losses()

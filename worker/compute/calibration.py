@@ -21,7 +21,7 @@ from worker.compute.certainty import nonconformity
 from worker.compute.plans.choice import Prices, compare_plans
 from worker.compute.plans.outcomes import find_outcomes, join
 from worker.compute.plans.simulation import numbers_of_reads
-from worker.network.inference import scores_of_features
+from worker.network.objective import scores_of_features
 from worker.network.temperature import fit_temperature
 from worker.network.trained import TrainedNetwork
 from worker.records.batches import BatchInput, StoredReads
@@ -123,7 +123,7 @@ def _fit_temperature(network: TrainedNetwork, job: CalibrationJob, load: Load) -
         batch_input, _ = load(batch)
         count = batch_input.count
         terms = scoring.linear_terms(network, batch_input)
-        scores.append(scores_of_features(network, terms.features(slice(0, count))))
+        scores.append(scores_of_features(network.module, terms.features(slice(0, count)), network.transfer))
         labels.append(arrays.decode_labels(batch_input.labels or b"", count))
     held_out = job.trained_on == 0
     return fit_temperature(np.concatenate(scores), np.concatenate(labels), held_out=held_out)

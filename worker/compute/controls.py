@@ -86,7 +86,8 @@ def compute_controls(
         ImageError: the network takes no such images.
     """
     begun = perf_counter()
-    own = inference.classify(network.architecture, network.weights, images, network.transfer)
+    known = (network.architecture, network.weights, images, network.transfer)
+    own = inference.classify(*known, network.without)
     alone = _share(own == labels, begun)
     units = network.model(parameters.visible, parameters.lam).units
     chosen = spread(len(images), max(min(most, _MAX_VALUES // (parameters.reads * units)), 1))

@@ -3,6 +3,7 @@
 trained.py    a network that is ready: architecture, weights, features, energy models
 transfer.py   from trained weights to the energy that is sampled
 columns.py    which weight couples which two units of Q
+stacks.py     torch feature layers, one after another: of a network, or of one of its sources
 layers.py     the torch network, and class free energies
 deep.py       class scores of networks with hidden units
 errors.py     errors of h and J in training: fractions of the largest values, or those of a chip

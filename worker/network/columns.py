@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.network.architecture import Shape
 from schema.network.layers import ConvUnits, DenseUnits, PoolUnits, UnitLayer
+from schema.network.sources import Shape
 
 IndexArray = NDArray[np.intp]
 MaskArray = NDArray[np.bool_]

@@ -211,7 +211,7 @@ def _values(architecture: Architecture, features: Tensor) -> Tensor:
     (straight-through estimator, Bengio et al. 2013, arXiv 1308.3432).
     """
     values = (features > 0).to(features)
-    if not architecture.features:
+    if not architecture.has_feature_layers:
         return values
     slope = features / (2.0 * architecture.alpha)
     return values + slope - slope.detach()

@@ -14,19 +14,25 @@ from schema.network.architecture import THRESHOLD, Architecture
 from schema.network.layers import ImageInput
 from schema.network.weights import Weights
 from schema.shapes import ImageArray
-from worker.network.layers import NetworkModule
+from worker.network.layers import Names, NetworkModule
 
 # Values of a layer that are in memory at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000
 
 
-def features(network: NetworkModule, images: ImageArray) -> NDArray[np.float64]:
+def features(network: NetworkModule, images: ImageArray, without: Names = ()) -> NDArray[np.float64]:
     """Return features (B, nv) float64 in [-alpha, alpha] of ``images`` by ``network``.
+
+    Those of its sources ``without`` which it does are 0.
 
     Raises:
         ImageError: another size or type than the network takes, or a pixel above its image_max.
     """
-    return forward(network, images, network.visible, network.architecture.visible)
+
+    def visible(pixels: Tensor) -> Tensor:
+        return network.visible(pixels, without)
+
+    return forward(network, images, visible, network.architecture.visible)
 
 
 def check_images(architecture: Architecture, images: ImageArray) -> None:

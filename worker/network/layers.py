@@ -6,6 +6,8 @@ Signs: E = - f . v - sum v_i W[i, k] hc_k + lam (m^2 - 2 m), with m class units 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Sequence
 from itertools import combinations
 
 import torch
@@ -13,7 +15,11 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from schema.network.architecture import THRESHOLD, Architecture
-from schema.network.layers import Conv, ConvUnits, Dense, DenseUnits, ImageInput, Input, MaxPool, PoolUnits
+from schema.network.layers import ConvUnits, DenseUnits, ImageInput, Input, PoolUnits
+from schema.network.sources import LayerStack
+from worker.network.stacks import FeatureStack, SourceStacks
+
+Names = Collection[str]
 
 # Up to the first number of classes all 2^K class states are trained on; up to the second, those with at most
 # two classes on; above, with one or none: there would be too many pairs.
@@ -27,56 +33,59 @@ class NetworkModule(nn.Module):
     Args:
         architecture: layers and sizes.
         normalise: batch normalisation after each classical layer, while training only; ``folded`` gives
-            weights that need none.
+            weights that need none. None: not where the first layers take vectors, see `LayerStack.vector_at`.
         threshold: first value of the trained threshold of ``Tone``; None: there is none.
     """
 
     def __init__(
-        self, architecture: Architecture, *, normalise: bool = False, threshold: float | None = None
+        self, architecture: Architecture, *, normalise: bool | None = False, threshold: float | None = None
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.features = nn.ModuleList(_feature_layers(architecture))
+        self.stacks = [_stack(stack, normalise) for stack in architecture.stacks]
+        if architecture.source:
+            self.sources = SourceStacks({stack.stack.name or "": stack for stack in self.stacks})
+        else:
+            self.features = self.stacks[0]
         self.energy = nn.ModuleList(_unit_layers(architecture))
         self.classes = nn.Linear(architecture.sizes[-2], architecture.classes, bias=False)
-        self.norms = nn.ModuleDict(_norms(architecture) if normalise else {})
         self.tone = None if threshold is None else Tone(threshold)
-        self.standard: Standard | None = None
-
-    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
-        """Subtract ``mean`` (D,) from vectors, and divide them by ``deviation`` (D,); see `Standard`."""
-        self.standard = Standard(mean, deviation)
+        self._dropout = SourceDropout.of(architecture)
 
     def pixels(self, images: Tensor) -> Tensor:
         """Return ``images`` as the first layer takes them; see `first_layer_input`."""
         return first_layer_input(self.architecture.input, images)
 
-    def visible(self, pixels: Tensor) -> Tensor:
-        """Return the feature values (B, nv) in [-alpha, alpha] of ``pixels``; see `first_layer_input`."""
-        return self.architecture.alpha * (2.0 * self.values(pixels) - 1.0)
+    def visible(self, pixels: Tensor, without: Names = ()) -> Tensor:
+        """Return the feature values (B, nv) in [-alpha, alpha] of ``pixels``; see `first_layer_input`.
 
-    def values(self, pixels: Tensor) -> Tensor:
-        """Return the values of the visible units (B, nv) in [0, 1]; see `first_layer_input`."""
-        out = pixels if self.standard is None else self.standard(pixels)
-        activation = None  # postponed: it is monotonic, so after a pool it gives the same, of fewer values
-        for index, (spec, layer) in enumerate(zip(self.architecture.features, self.features, strict=True)):
-            if activation is not None and not isinstance(spec, MaxPool):
-                out, activation = activation(out), None
-            out = layer(out.flatten(1) if isinstance(spec, Dense) else out)
-            if isinstance(spec, Conv | Dense):
-                out = self.norms[str(index)](out) if str(index) in self.norms else out
-                activation = _ACTIVATIONS[spec.activation]
-        out = (out if activation is None else activation(out)).flatten(1)
-        out = 0.5 * (out + 1.0) if signed(self.architecture) else out
+        Those of the sources ``without`` which the network does are 0.
+        """
+        return self.architecture.alpha * (2.0 * self.values(pixels, without) - 1.0)
+
+    def values(self, pixels: Tensor, without: Names = ()) -> Tensor:
+        """Return the values of the visible units (B, nv) in [0, 1]; see `first_layer_input`.
+
+        Those of the sources ``without`` which the network does are 1/2, where a feature value is 0.
+        """
+        parts = [
+            pixels.new_full((len(pixels), math.prod(stack.stack.gives)), 0.5)
+            if stack.stack.name in without
+            else stack(pixels)
+            for stack in self.stacks
+        ]
+        out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        if self.training and self._dropout is not None:
+            out = self._dropout(out)
         return out if self.tone is None else self.tone(out)
 
-    def logits(self, pixels: Tensor) -> Tensor:
+    def logits(self, pixels: Tensor, without: Names = ()) -> Tensor:
         """Return the class logits (B, K) of the classical network for ``pixels``.
 
         They are x W with b = 0 (Higham and Bedford, 3.1). Pooling layers take the maximum, hidden units are
         sigmoid; tanh features go in as -1 to 1.
         """
-        return self.value_logits(self.values(pixels))
+        return self.value_logits(self.values(pixels, without))
 
     def value_logits(self, values: Tensor) -> Tensor:
         """Return the class logits (B, K) of ``values`` (B, nv) in [0, 1] of the visible units."""
@@ -89,47 +98,38 @@ class NetworkModule(nn.Module):
         return logits
 
     def folded(self) -> dict[str, Tensor]:
-        """Return all weights for inference.
-
-        Batch normalisation (Ioffe and Szegedy 2015) is folded into the layer before it, the standardisation
-        of vectors into the first dense layer.
-        """
+        """Return all weights for inference, without normalisation; see `FeatureStack.fold`."""
         names = [*self.architecture.shapes, *([] if self.tone is None else [THRESHOLD])]
         state = {name: self.state_dict()[name].clone() for name in names}
-        for index, norm in self.norms.items():
-            assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)  # noqa: S101  (what _norms makes)
-            assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
-            gain = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
-            weight, bias = state[f"features.{index}.weight"], state[f"features.{index}.bias"]
-            state[f"features.{index}.weight"] = weight * gain.reshape(-1, *[1] * (weight.dim() - 1))
-            state[f"features.{index}.bias"] = (bias - norm.running_mean) * gain + norm.bias.detach()
-        if self.standard is not None:
-            weight = state["features.0.weight"].double() * self.standard.gain
-            state["features.0.weight"] = weight.float()
-            state["features.0.bias"] = (
-                state["features.0.bias"] - weight @ self.standard.mean.double()
-            ).float()
+        for stack in self.stacks:
+            stack.fold(state)
         return state
 
 
-class Standard(nn.Module):
-    """Standardises vectors (B, D), while training only; ``folded`` gives weights that need none.
+class SourceDropout(nn.Module):
+    """Leaves sources out of images (B, nv) of a training, at random; at least one remains.
 
-    A value that does not vary, up to rounding, gives 0: nothing can be learnt of it, and a weight for it
-    would turn the least difference into a large one.
+    Args:
+        shares: (S,), of the images that do without each source.
+        sizes: (S,), its visible units.
     """
 
-    mean: Tensor
-    gain: Tensor
-
-    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+    def __init__(self, shares: Sequence[float], sizes: Sequence[int]) -> None:
         super().__init__()
-        varies = deviation > 1e-6 * mean.abs()
-        self.register_buffer("mean", mean)
-        self.register_buffer("gain", torch.where(varies, 1.0 / deviation.clamp_min(1e-30), 0.0))
+        self._shares, self._sizes = torch.tensor(shares), torch.tensor(sizes)
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        return (vectors - self.mean) * self.gain
+    @classmethod
+    def of(cls, architecture: Architecture) -> SourceDropout | None:
+        """Return that of ``architecture``; None: each image has all sources."""
+        shares = [source.dropout for source in architecture.source]
+        sizes = [block.stop - block.start for block in architecture.blocks.values()]
+        return cls(shares, sizes) if any(shares) else None
+
+    def forward(self, values: Tensor) -> Tensor:
+        stays = torch.rand(len(values), len(self._shares)) >= self._shares
+        empty = (~stays.any(dim=1)).nonzero().squeeze(1)
+        stays[empty, torch.randint(len(self._shares), (len(empty),))] = True
+        return torch.where(stays.repeat_interleave(self._sizes, dim=1), values, 0.5)
 
 
 class Tone(nn.Module):
@@ -150,8 +150,11 @@ class Tone(nn.Module):
 
 def signed(architecture: Architecture) -> bool:
     """Return whether the classical head of ``architecture`` takes features in [-1, 1] (tanh), not [0, 1]."""
-    active = [spec.activation for spec in architecture.features if isinstance(spec, Conv | Dense)]
-    return bool(active) and active[-1] == "tanh"
+    return architecture.last_activation == "tanh"
+
+
+def _stack(stack: LayerStack, normalise: bool | None) -> FeatureStack:
+    return FeatureStack(stack, normalise=stack.vector_at is None if normalise is None else normalise)
 
 
 def first_layer_input(spec: Input, images: Tensor) -> Tensor:
@@ -250,24 +253,6 @@ def _indicator(classes: int, units: tuple[int, ...]) -> Tensor:
     return state
 
 
-_ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
-
-
-def _feature_layers(architecture: Architecture) -> list[nn.Module]:
-    shapes = (architecture.input.shape, *architecture.feature_shapes)
-    layers: list[nn.Module] = []
-    for spec, before in zip(architecture.features, shapes, strict=False):
-        if isinstance(spec, Conv):
-            layers.append(nn.Conv2d(before[0], spec.filters, spec.kernel, spec.stride, spec.padding))
-        elif isinstance(spec, MaxPool):
-            layers.append(nn.MaxPool2d(spec.size))
-        elif isinstance(spec, Dense):
-            layers.append(nn.Linear(_count(before), spec.units))
-        else:
-            raise ValueError("a backbone is no torch layer: take the `head` of the architecture")
-    return layers
-
-
 def _unit_layers(architecture: Architecture) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for spec, before in zip(architecture.energy, architecture.unit_shapes, strict=False):
@@ -278,16 +263,6 @@ def _unit_layers(architecture: Architecture) -> list[nn.Module]:
         else:
             layers.append(nn.MaxPool2d(spec.size))
     return layers
-
-
-def _norms(architecture: Architecture) -> dict[str, nn.Module]:
-    norms: dict[str, nn.Module] = {}
-    for index, spec in enumerate(architecture.features):
-        if isinstance(spec, Conv):
-            norms[str(index)] = nn.BatchNorm2d(spec.filters)
-        elif isinstance(spec, Dense):
-            norms[str(index)] = nn.BatchNorm1d(spec.units)
-    return norms
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -14,7 +14,9 @@ from torch import Tensor
 from schema.network.layers import PoolUnits, Training
 from worker.network.deep import energy_layers
 from worker.network.errors import Errors
+from worker.network.features import block_size
 from worker.network.layers import (
+    Names,
     NetworkModule,
     class_energies,
     class_states,
@@ -233,16 +235,17 @@ def _rate_schedule(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
 
 
-def class_scores(network: NetworkModule, pixels: Tensor, transfer: str) -> Tensor:
+def class_scores(network: NetworkModule, pixels: Tensor, transfer: str, without: Names = ()) -> Tensor:
     """Return the own scores (B, K) of ``network`` for ``pixels`` (B, 1, h, w) in [0, 1].
 
     They are logits (``transfer`` is ``paper``) or -beta F of one-hot states (``energy``). With hidden units
-    they are -F, not -beta F, see `deep.py`; visible units are free, as in sampling.
+    they are -F, not -beta F, see `deep.py`; visible units are free, as in sampling. Sources ``without`` which
+    the network does have features 0.
     """
     check_transfer(transfer)
     if transfer == "paper":
-        return network.logits(pixels)
-    return feature_scores(network, network.visible(pixels), transfer)
+        return network.logits(pixels, without)
+    return feature_scores(network, network.visible(pixels, without), transfer)
 
 
 def feature_scores(network: NetworkModule, features: Tensor, transfer: str) -> Tensor:
@@ -255,3 +258,16 @@ def feature_scores(network: NetworkModule, features: Tensor, transfer: str) -> T
         return deep.scores(torch.eye(classes).unsqueeze(0), free=True)
     head = energy_head(network, features, plan.beta, plan.lam)
     return head.scores(torch.eye(classes), plan.beta, plan.lam)
+
+
+def scores_of_features(
+    network: NetworkModule, features: NDArray[np.float64], transfer: str
+) -> NDArray[np.float64]:
+    """Return `class_scores` (B, K) float64 of ``features`` (B, nv), which are many, block by block."""
+    block = block_size(network.architecture)
+    out = np.empty((len(features), network.architecture.classes))
+    with torch.no_grad():
+        for start in range(0, len(features), block):
+            part = torch.from_numpy(features[start : start + block]).float()
+            out[start : start + block] = feature_scores(network, part, transfer).numpy()
+    return out

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.errors import NetworkError
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.network.layers import FrozenBackbone
@@ -26,6 +28,7 @@ class TrainedNetwork:
         temperature: that its class scores are divided by before a softmax gives probabilities; 1: as in
             training. See `temperature.py`.
         backbone: the pretrained layer before these, whose vectors they take; None: they take images.
+        without: sources that are left out; see `leaving_out`.
     """
 
     architecture: Architecture
@@ -33,10 +36,27 @@ class TrainedNetwork:
     transfer: str
     temperature: float = 1.0
     backbone: FrozenBackbone | None = None
+    without: tuple[str, ...] = ()
 
     def features(self, images: ImageArray) -> NDArray[np.float64]:
         """Return the feature values (B, nv) float64 of B ``images``."""
-        return features.features(self.module, images)
+        return features.features(self.module, images, self.without)
+
+    def leaving_out(self, without: Collection[str] | None) -> TrainedNetwork:
+        """Return this network ``without`` these sources: their feature values, and so the biases h, are 0.
+
+        Raises:
+            NetworkError: it has no such source.
+        """
+        return self._leaving_out(tuple(sorted(without))) if without else self
+
+    @lru_cache(maxsize=_CACHED_MODELS)  # noqa: B019 - as for `model`
+    def _leaving_out(self, without: tuple[str, ...]) -> TrainedNetwork:
+        if unknown := set(without) - set(self.architecture.blocks):
+            raise NetworkError(f"network {self.architecture.name!r} has no source {min(unknown)!r}")
+        left = replace(self, without=without)
+        left.__dict__["module"] = self.module  # built once for both
+        return left
 
     @cached_property
     def module(self) -> layers.NetworkModule:
@@ -46,4 +66,6 @@ class TrainedNetwork:
     @lru_cache(maxsize=_CACHED_MODELS)  # noqa: B019 - networks live as long as their registry
     def model(self, visible: str, lam: float | None) -> EnergyModel:
         """Return the energy model for ``visible`` and ``lam``, built once; see `transfer.energy_model`."""
-        return transfer.energy_model(self.architecture, self.weights, self.transfer, visible, lam=lam)
+        return transfer.energy_model(
+            self.architecture, self.weights, self.transfer, visible, lam=lam, without=self.without
+        )

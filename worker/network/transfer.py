@@ -16,14 +16,16 @@ The weights of a convolution or a dense layer are expanded to couplings (n_in, n
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import NetworkError, ParameterError
-from schema.network.architecture import FOLDED_LAM, Architecture, Shape
-from schema.network.layers import Conv, Dense, PoolUnits, UnitLayer
+from schema.network.architecture import FOLDED_LAM, FOLDED_LAM_WITHOUT, Architecture
+from schema.network.layers import PoolUnits, UnitLayer
+from schema.network.sources import Shape
 from schema.network.weights import Weights
 from worker.network.columns import bias_repeats, pool_mask, weight_index
 from worker.qubo.energy_model import Coupling, EnergyModel, build_model
@@ -36,7 +38,12 @@ _PAPER_LAM = 1.0  # Higham and Bedford, 3.4: q_c = -1, q_cc = 2
 
 
 def energy_model(
-    architecture: Architecture, weights: Weights, transfer: str, visible: str, lam: float | None = None
+    architecture: Architecture,
+    weights: Weights,
+    transfer: str,
+    visible: str,
+    lam: float | None = None,
+    without: Collection[str] = (),
 ) -> EnergyModel:
     """Return the energy model of a trained network; only its linear biases change from image to image.
 
@@ -51,6 +58,7 @@ def energy_model(
         lam: one-hot penalty. None: folded, the stored half of the largest |x W|; if that is
             not stored, and sampled, the trained one (energy) or 1 (paper), for paper folded a bound of the
             former from the weights.
+        without: sources whose feature values are 0. They change nothing but the default of ``lam``.
 
     Raises:
         NetworkError: an unknown transfer, or weights that do not fit.
@@ -61,7 +69,9 @@ def energy_model(
         raise ParameterError(f"visible must be {' or '.join(VISIBLE)}, not {visible!r}")
     couplings, biases = _couplings(architecture, weights)
     if lam is None:
-        lam = _default_lam(architecture, weights, transfer, visible)
+        lam = _default_lam(
+            architecture, weights, transfer, visible, FOLDED_LAM_WITHOUT if without else FOLDED_LAM
+        )
     if visible == "sampled":
         return build_model(couplings, biases, lam, "sampled")
     gain, shift = fold_scale(architecture, transfer)
@@ -81,15 +91,16 @@ def fold_scale(architecture: Architecture, transfer: str) -> tuple[float, float]
 
     They depend on the last activation of ``architecture`` and on the ``transfer``; see `energy_model`.
     """
-    active = [spec.activation for spec in architecture.features if isinstance(spec, Conv | Dense)]
-    if transfer == "paper" and active and active[-1] == "tanh":
+    if transfer == "paper" and architecture.last_activation == "tanh":
         return 1.0 / architecture.alpha, 0.0
     return 0.5 / architecture.alpha, 0.5
 
 
-def _default_lam(architecture: Architecture, weights: Weights, transfer: str, visible: str) -> float:
-    if visible == "folded" and FOLDED_LAM in weights:
-        return float(weights[FOLDED_LAM][0])
+def _default_lam(
+    architecture: Architecture, weights: Weights, transfer: str, visible: str, stored: str
+) -> float:
+    if visible == "folded" and stored in weights:
+        return float(weights[stored][0])
     if transfer == "energy":
         return architecture.training.lam
     if visible != "folded":

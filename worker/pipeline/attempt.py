@@ -25,6 +25,7 @@ from schema.errors import (
     Uncertain,
 )
 from schema.messages import Message, Task
+from schema.parameters import Parameters
 from schema.tables import Batch, CalibrationPlan, Preparation
 from worker.context import Context
 from worker.network.trained import TrainedNetwork
@@ -89,10 +90,14 @@ def writing(context: Context, lease: Lease) -> AbstractContextManager[tuple[Sess
     return leases.transaction(context.database, lease, context.settings.lease_s)
 
 
-def load_network(context: Context, network: int) -> TrainedNetwork:
-    """Load ``network`` in ``context``, inside of an attempt: it fails if the stored weights are damaged."""
+def load_network(context: Context, network: int, parameters: Parameters | None = None) -> TrainedNetwork:
+    """Load ``network`` in ``context``, inside of an attempt: it fails if the stored weights are damaged.
+
+    It is without the sources that ``parameters`` of a run leave out.
+    """
     with context.database.reading() as session:
-        return context.networks.get(session, network)
+        loaded = context.networks.get(session, network)
+    return loaded if parameters is None else loaded.leaving_out(parameters.without)
 
 
 def _concerns_solver(error: Exception) -> bool:

@@ -75,6 +75,6 @@ def compute(
         images.append(scoring.inputs(batch_input)[here])
         labels.append(arrays.decode_labels(batch_input.labels or b"", count)[here])
         first += count
-    network = load_network(context, loaded[0].network)
     parameters = parameters or loaded[0].parameters
+    network = load_network(context, loaded[0].network, parameters)
     return compute_controls(network, parameters, np.concatenate(images), np.concatenate(labels), tiles, most)

@@ -22,6 +22,7 @@ def plan_dry_run(context: Context, preparation: int) -> None:
             dry_runs.report(session, preparation, step, fraction, request.time_limit_s)
 
     with attempt(context, lease):
-        plan = estimate.estimate_dry_run(context, request, load_network(context, request.network), report)
+        network = load_network(context, request.network, request.parameters)
+        plan = estimate.estimate_dry_run(context, request, network, report)
         with writing(context, lease) as (session, now):
             dry_runs.store(session, preparation, plan, now=now)

@@ -76,7 +76,7 @@ def read_histograms(
         wanted = {numbers.index(image): image for image in images if image in numbers}
         if wanted:
             batch_input = batches.load(session, batch)
-            network = networks.get(session, batch_input.network)
+            network = networks.get(session, batch_input.network).leaving_out(batch_input.parameters.without)
             batch_input = with_vectors(session, backbones, batch_input, network)
             stored = batches.load_samples(session, batch)
             for place, energies in read_energies(network, batch_input, stored, wanted).items():

@@ -67,7 +67,7 @@ def _settle(context: Context, run: int, parameters: Parameters, basis: SetBasis)
         with context.database.reading() as session:
             batch_input = replace(batches.load(session, batch), set_basis=basis)
             located = reads.find_reads(session, batch_input, wanted)
-        network = load_network(context, batch_input.network)
+        network = load_network(context, batch_input.network, batch_input.parameters)
         rows = several_rounds.score(network, batch_input, located, reads.loader(context.database))
         with context.database.transaction() as session:
             class_sets.store_sets(session, batch_input, rows)

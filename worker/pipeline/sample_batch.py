@@ -42,7 +42,7 @@ def sample_batch(context: Context, batch: int) -> None:
     activity.concern(batch=batch_input.batch, run=batch_input.run)
     reach(CrashPoint.CLAIMED)
     with attempt(context, lease):
-        network = load_network(context, batch_input.network)
+        network = load_network(context, batch_input.network, batch_input.parameters)
         with context.database.reading() as session:
             batch_input = with_vectors(session, context.backbones, batch_input, network)
         terms = scoring.linear_terms(network, batch_input, context.linear_terms)

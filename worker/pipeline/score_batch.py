@@ -36,7 +36,7 @@ def score_batch(context: Context, batch: int) -> None:
         unanswered = batches.unanswered(session, batch_input, stored)
     activity.concern(run=batch_input.run)
     try:
-        network = load_network(context, batch_input.network)
+        network = load_network(context, batch_input.network, batch_input.parameters)
         with database.reading() as session:
             batch_input = with_vectors(session, context.backbones, batch_input, network)
         with context.meter.timed(Step.DECODE):

@@ -50,7 +50,8 @@ class Measured:
 
 def measure(network: TrainedNetwork, images: ImageArray, labels: NDArray[np.int16] | None) -> Measured:
     """Compare the classes that ``network`` gives ``images`` (N, H, W) uint8 with ``labels`` (N,); time it."""
-    own = inference.classify(network.architecture, network.weights, images, network.transfer)
+    known = (network.architecture, network.weights, images, network.transfer)
+    own = inference.classify(*known, network.without)
     right = None if labels is None else int((own == labels).sum())
     batch = images[:_BATCH]
     forward_us = _time_us(network, images[:1])
@@ -64,7 +65,7 @@ def _time_us(network: TrainedNetwork, images: ImageArray) -> float:
     with torch.no_grad():
         for _ in range(_REPEATS):
             start = time.perf_counter()
-            class_scores(torch_network, torch_network.pixels(pixels), network.transfer)
+            class_scores(torch_network, torch_network.pixels(pixels), network.transfer, network.without)
             times.append(time.perf_counter() - start)
     return 1e6 * statistics.median(times)
 
@@ -80,7 +81,7 @@ def measure_run(database: Database, run: int) -> Measured:
         if not ids:
             raise NotFound(f"run {run} does not exist: `annealq runs list` shows all runs")
         inputs = [batches.load(session, batch) for batch in ids]
-        network = Registry().get(session, inputs[0].network)
+        network = Registry().get(session, inputs[0].network).leaving_out(inputs[0].parameters.without)
     images = [scoring.inputs(batch) for batch in inputs]
     labels = [arrays.decode_labels(row.labels, row.count) for row in inputs if row.labels is not None]
     return measure(network, np.concatenate(images), np.concatenate(labels) if labels else None)

@@ -124,7 +124,8 @@ class _Programs:
         """Return the program of all tiles, the linear terms of the problem's images, and its batch."""
         if self._batch is None or self._batch[0].batch != row.batch_id:
             batch_input = batches.load(session, row.batch_id)
-            network = self._networks.get(session, batch_input.network)
+            whole = self._networks.get(session, batch_input.network)
+            network = whole.leaving_out(batch_input.parameters.without)
             self._batch = batch_input, scoring.linear_terms(network, batch_input)
             key = (batch_input.run, row.embedding_id)
             if key not in self._programs:

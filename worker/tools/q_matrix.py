@@ -3,6 +3,8 @@
 q_matrix  (n, n) float64, upper triangular, visible units sampled
 sizes     (layers,) int64, units of each layer in Q's order
 kinds     (layers,) str: visible, conv, pool, dense or classes
+sources   (sources,) str, names of the blocks of visible units; empty without sources
+blocks    (sources,) int64, their units
 """
 
 from __future__ import annotations
@@ -38,8 +40,16 @@ def write(database: Database, network: int, output: Path, image: Path | None) ->
         features = trained.features(np.load(image, allow_pickle=False)[np.newaxis])[0]
     model = trained.model("sampled", None)
     kinds = [layer["kind"] for layer in trained.architecture.summary()["units"]]
+    blocks = trained.architecture.blocks
     with output.open("wb") as file:
-        np.savez(file, q_matrix=model.q_matrix(features), sizes=np.array(model.sizes), kinds=np.array(kinds))
+        np.savez(
+            file,
+            q_matrix=model.q_matrix(features),
+            sizes=np.array(model.sizes),
+            kinds=np.array(kinds),
+            sources=np.array(list(blocks), np.str_),
+            blocks=np.array([block.stop - block.start for block in blocks.values()], np.int64),
+        )
 
 
 def main() -> None:

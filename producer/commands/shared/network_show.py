@@ -91,5 +91,5 @@ def _draw(database: Database, network: NetworkSummary, path: Path, image: str | 
         pixels, subject = images.images[0], f"image {index} of {images.name}"
     q = networks_q_matrix.compute(load(), chosen.id, pixels)
     title = f"{name}, {count_text(len(q.values), 'unit')}, {subject}"
-    figures_q_matrix.draw_q(path, q.values, q.sizes, q.kinds, network.classes, title)
+    figures_q_matrix.draw_q(path, q.values, q.sizes, q.kinds, network.classes, title, q.sources)
     typer.echo(f"drawn to {path}", err=True)

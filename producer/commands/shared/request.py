@@ -19,6 +19,7 @@ from schema.parameters import (
     Parameters,
     fields_of,
     is_automatic,
+    is_list,
     is_structured,
     plain_type,
     scope,
@@ -31,8 +32,10 @@ _SHORT = {"network": ["-n"], "reads": ["-r"], "limit": ["-l"]}
 
 def declared(name: str, field: FieldInfo) -> OptionInfo:
     """Return the option for ``field``, called ``name``, of a request; its help is description and limits."""
-    metavar = "N|auto" if is_automatic(field) else None
+    metavar = "N|auto" if is_automatic(field) else "NAME" if is_list(field) else None
     more = " Give JSON, or a file of it." if is_structured(field) else ""
+    if is_list(field):
+        more = " May be given several times."
     limits, panel, text = range_text(field), _panel(field), field.description or ""
     if panel == QUBITS:  # as the title of the group says
         text = text.removeprefix("With qubits: ")
@@ -96,7 +99,7 @@ def request_of(values: Mapping[str, Any]) -> ClassificationRequest:
     asked = {
         name: _read(name, field, values[name])
         for name, field in fields_of(Parameters).items()
-        if values[name] is not None
+        if values[name] not in (None, [])
     }
     same = {name: values[name] for name in fields_of(ClassificationRequest) if name in values}
     return ClassificationRequest(
@@ -144,6 +147,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind = plain_type(field)
     if is_structured(field) or is_automatic(field):
         kind = str  # read by `request_of`
+    elif is_list(field):
+        kind = list[str]
     default = None if scope(field).calibrated else field.default
     return _option(name, Annotated[kind | None if default is None else kind, declared(name, field)], default)
 

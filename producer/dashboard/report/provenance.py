@@ -14,6 +14,7 @@ from producer.images.origin import DataOrigin
 from producer.images.source import is_unchanged
 from producer.runs import queries
 from producer.runs.request import option_name
+from schema.parameters import Parameters, fields_of, is_list
 from schema.quantities import count_text, time_text
 
 _RESCORED = {"reads", "rule", "fraction", "beta", "unembedding", "confidence", "by_class"}
@@ -101,6 +102,8 @@ def _options(parameters: dict[str, Any]) -> list[str]:
     for name, value in parameters.items():
         if value is True:
             words.append(option_name(name))
+        elif is_list(fields_of(Parameters)[name]):
+            words += [word for each in value for word in (option_name(name), each)]
         elif name != "noise" or value:  # solvers with qubits have no such option
             words += [
                 option_name(name),

@@ -18,7 +18,7 @@ from producer.embeddings import queries as embeddings_queries
 from producer.progress.rounds import changes_text, saved_text
 from producer.reports import solver as reports_solver
 from producer.reports.certainty import guarantee_rows
-from producer.reports.parameters import CONTROLS, consensus_text, outcome_text, promise_text
+from producer.reports.parameters import CONTROLS, consensus_text, outcome_text, promise_text, without_text
 from producer.runs import qpus, queries
 from producer.runs.results import class_names
 from producer.runs.summary import accuracy_note, confusion_table
@@ -35,6 +35,7 @@ def results_values(results: RunResults) -> dict[str, Any]:
     return {
         "run": run,
         "consensus": consensus_text(run.parameters),
+        "without": without_text(run.parameters),
         "tiles": _tiles(results),
         "charts": [*_front(results.promise), *_over_time(results)],
         "promise": None

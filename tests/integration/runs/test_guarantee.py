@@ -34,6 +34,7 @@ from worker.compute import scoring
 from worker.compute.certainty import class_sets
 from worker.context import Context
 from worker.network import inference
+from worker.network.objective import scores_of_features
 from worker.qubo.class_states import class_minima
 from worker.records import batches
 
@@ -163,7 +164,7 @@ def plausible(context: Context, network: ChosenNetwork, count: int, seed: int) -
     images = some_images(count, seed=seed)
     with context.database.reading() as session:
         held = context.networks.get(session, network.id)
-    scores = inference.scores_of_features(held, held.features(images.images))
+    scores = scores_of_features(held.module, held.features(images.images), held.transfer)
     noise = np.random.default_rng(seed).gumbel(size=scores.shape)
     spread = np.sort(scores, axis=1)[:, -1] - np.sort(scores, axis=1)[:, -3]
     return replace(images, labels=(scores + 0.4 * np.median(spread) * noise).argmax(axis=1).astype(np.int16))

@@ -27,7 +27,7 @@ from schema.tables import Classification
 from tests.integration.conftest import some_images, work_off
 from worker.compute.certainty.probabilities import probabilities
 from worker.context import Context
-from worker.network.inference import scores_of_features
+from worker.network.objective import scores_of_features
 
 IMAGES = 25
 
@@ -60,7 +60,8 @@ def test_every_decided_image_has_the_probability_of_its_network(
         found = [(row.predicted, row.probability, row.energy_gap) for row in stored]
         shares = arrays.decode_scores([row.probabilities or b"" for row in stored], 10)
     predicted = np.array([-1 if k is None else k for k, _, _ in found], dtype=np.int16)
-    scores = scores_of_features(network, network.features(some_images(IMAGES).images))
+    features = network.features(some_images(IMAGES).images)
+    scores = scores_of_features(network.module, features, network.transfer)
     expected = probabilities(scores, 1.0)
     np.testing.assert_allclose(shares, expected, atol=1e-5)
     winners = expected[np.arange(IMAGES), predicted][predicted >= 0]

@@ -15,7 +15,7 @@ from schema.errors import ParameterError
 from worker.compute.certainty import probabilities
 from worker.compute.certainty.class_sets import SetRule
 from worker.compute.certainty.gaps import energy_gaps
-from worker.network.inference import scores_of_features
+from worker.network.objective import scores_of_features
 from worker.network.trained import TrainedNetwork
 from worker.records.batches import BatchInput
 
@@ -61,7 +61,8 @@ class Rater:
             predicted: (B,), class or -1.
             numbers: (B,), indices of the images within the run.
         """
-        shares = probabilities.probabilities(scores_of_features(self.network, features), self.temperature)
+        own = scores_of_features(self.network.module, features, self.network.transfer)
+        shares = probabilities.probabilities(own, self.temperature)
         rated = {
             "energy_gap": _nullable(energy_gaps(energies, predicted)),
             "probability": _nullable(probabilities.of_winners(shares, predicted)),

@@ -5,6 +5,7 @@ results.py       metrics of an epoch, and the result of a training
 samples.py       which images are trained on and which are held out, and batches of them
 augmentation.py  images that are moved, and images with a flipped pixel
 epoch_choice.py  which epoch's weights are the result
+source_table.py  what each source of a network adds
 label_check.py   classes without images, and labels that the trained network disputes
 """
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from schema.network.temperature import Temperature
 from worker.network.quality import Quality
 from worker.network.training.label_check import LabelCheck
+from worker.network.training.source_table import SourceTable
 
 Stopped = Literal["epochs", "patience", "asked"]
 
@@ -54,6 +55,7 @@ class Trained:
         quality: of the own classes at the best epoch, on the images held out, or else on those trained on.
         label_check: classes without images, and labels that the network disputes.
         refit: whether the weights are those of a training on all images, with the figures of one before.
+        sources: what each source adds, on the images of ``quality``; None: the network has none.
     """
 
     weights: dict[str, NDArray[np.float32]]
@@ -67,6 +69,7 @@ class Trained:
     quality: Quality
     label_check: LabelCheck
     refit: bool = False
+    sources: SourceTable | None = None
 
     def refitted(self, again: Trained) -> Trained:
         """Return this result with the weights that were trained ``again``, on all images.
@@ -88,5 +91,6 @@ class Trained:
             "quality": asdict(self.quality),
             "refit": self.refit,
             "label_check": self.label_check.to_dict(),
+            **({} if self.sources is None else {"sources": self.sources.to_dict()}),
             "epochs": [metrics.to_dict() for metrics in self.metrics],
         }

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schema.errors import ImageError, NetworkError
-from schema.network.architecture import FOLDED_LAM, Architecture
+from schema.network.architecture import Architecture
 from schema.network.layers import ImageInput
 from schema.shapes import ImageArray
 from worker.network import quality, temperature
 from worker.network.features import check_images, restore
-from worker.network.layers import NetworkModule
+from worker.network.layers import Names, NetworkModule
 from worker.network.objective import Objective, class_scores
 from worker.network.training import starting
 from worker.network.training.augmentation import join_flips, move_images
@@ -27,6 +27,7 @@ from worker.network.training.epoch_choice import EpochChoice, MeasuredEpoch
 from worker.network.training.label_check import LabelCheck, check_labels
 from worker.network.training.results import Epoch, Stopped, Trained
 from worker.network.training.samples import Samples, split
+from worker.network.training.source_table import folded_lams, source_table
 from worker.network.transfer import check_transfer
 
 MAX_SEED = 2**63 - 1
@@ -107,8 +108,7 @@ class _TrainingRun:
         self.given = Samples.of(images, labels, places)
         self.validation = Samples.of(images, labels, held_out) if len(held_out) else None
         self.train = self._join_flips() if self.plan.flips else self.given
-        if starting.takes_vectors(architecture):
-            starting.standardise(self.network, self.given)
+        starting.standardise(self.network, self.given)
         weights = quality.class_weights(self.given.labels.numpy(), architecture.classes)
         balances = self.plan.class_weights == "balanced"
         self.objective = Objective(self.network, self.plan, transfer, weights if balances else None)
@@ -214,11 +214,13 @@ class _TrainingRun:
         before = self._epochs_before
         self.metrics.append(Epoch(before + epoch, before + epochs, *totals, *measured, seconds, balanced))
 
-    def _scores(self, network: NetworkModule, samples: Samples, most: int | None = None) -> Tensor:
+    def _scores(
+        self, network: NetworkModule, samples: Samples, most: int | None = None, without: Names = ()
+    ) -> Tensor:
         """Return the own scores (N, K) by ``network`` of the first ``most`` of ``samples``; None: of all."""
         with torch.no_grad():
             parts = samples.batches(network, most)
-            return torch.cat([class_scores(network, part, self.transfer) for part in parts])
+            return torch.cat([class_scores(network, part, self.transfer, without) for part in parts])
 
     def _store_best(self, epoch: int, *, only_if_none: bool = False) -> None:
         if only_if_none and self.best_weights:
@@ -231,9 +233,13 @@ class _TrainingRun:
         architecture = self.network.architecture
         network = restore(architecture, self.best_weights)
         held_out, labels = self.validation is not None, self._evaluated.labels[:_EVALUATED].numpy()
-        outcome = self._scores(network, self._evaluated, _EVALUATED).double().numpy()
+
+        def scores(without: Names) -> NDArray[np.float64]:
+            return self._scores(network, self._evaluated, _EVALUATED, without).double().numpy()
+
+        outcome = scores(())
         if self.transfer == "paper" or architecture.form == "head":
-            self.best_weights[FOLDED_LAM] = self._folded_lam(network)
+            self.best_weights |= folded_lams(network, self.transfer, self.given)
         return Trained(
             self.best_weights,
             tuple(self.metrics),
@@ -245,19 +251,8 @@ class _TrainingRun:
             temperature.fit_temperature(outcome, labels, held_out=held_out),
             quality.quality(outcome, labels, held_out=held_out, unbalanced=self.is_unbalanced),
             self._check_labels(network),
+            sources=source_table(architecture, scores, labels, held_out=held_out),
         )
-
-    def _folded_lam(self, network: NetworkModule) -> NDArray[np.float32]:
-        """Return half of the largest |x W| over the training images, x the folded visible units.
-
-        That turns off a second class unit: it adds lam - (x W)_k to the energy.
-        """
-        with torch.no_grad():
-            if self.transfer == "paper":
-                parts = [network.logits(part) for part in self.given.batches(network)]
-            else:
-                parts = [network.classes(network.values(part)) for part in self.given.batches(network)]
-        return np.array([0.5 * max(float(part.abs().max()) for part in parts)], dtype=np.float32)
 
     def _check_labels(self, network: NetworkModule) -> LabelCheck:
         everything = Samples.of(self.images, self.labels, np.arange(len(self.labels)))

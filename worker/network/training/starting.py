@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from schema.network.architecture import THRESHOLD, Architecture
-from schema.network.layers import Dense, Training
+from schema.network.layers import Training
 from worker.network.deep import initialise_weights
 from worker.network.layers import NetworkModule
+from worker.network.stacks import FeatureStack
 from worker.network.training.samples import Samples
 
 _STANDARDISED = 10_000  # vectors that mean and standard deviation are taken of, at once
+_HISTOGRAMS = 1_000  # the same of images, which are larger
 
 
 def start(architecture: Architecture, transfer: str) -> NetworkModule:
@@ -23,30 +26,32 @@ def start(architecture: Architecture, transfer: str) -> NetworkModule:
     Without an order in ``architecture``, batch normalisation is left out for vectors: it would make the scale
     of the first layer's weights meaningless, and decay could not keep them small.
     """
-    chosen = architecture.training.batch_norm
-    normalise = not takes_vectors(architecture) if chosen is None else chosen
+    normalise = architecture.training.batch_norm
     if transfer != "energy" or architecture.form != "deep":
         return NetworkModule(architecture, normalise=normalise)
-    threshold = None if architecture.features else architecture.training.threshold
+    threshold = None if architecture.has_feature_layers else architecture.training.threshold
     network = NetworkModule(architecture, normalise=normalise, threshold=threshold)
     initialise_weights(network)
     return network
 
 
-def takes_vectors(architecture: Architecture) -> bool:
-    """Return whether the first layer of ``architecture`` sees a vector, not an image."""
-    return len(architecture.input.shape) == 1
-
-
 def standardise(network: NetworkModule, samples: Samples) -> None:
     """Let ``network`` standardise vectors by mean and standard deviation of ``samples``."""
-    total = squares = torch.zeros(network.architecture.input.shape, dtype=torch.float64)
-    for part in np.array_split(np.arange(len(samples)), -(-len(samples) // _STANDARDISED)):
-        total = total + samples.inputs(network, part).double().sum(dim=0)
-    mean = total / len(samples)
-    for part in np.array_split(np.arange(len(samples)), -(-len(samples) // _STANDARDISED)):
-        squares = squares + (samples.inputs(network, part).double() - mean).square().sum(dim=0)
-    network.standardise(mean.float(), (squares / len(samples)).sqrt().float())
+    for stack in network.stacks:
+        if stack.stack.vector_at is not None:
+            _standardise(network, stack, samples)
+
+
+def _standardise(network: NetworkModule, stack: FeatureStack, samples: Samples) -> None:
+    def parts() -> Iterator[Tensor]:
+        of_pixels = len(network.architecture.input.shape) > 1
+        most = _HISTOGRAMS if of_pixels else _STANDARDISED
+        for part in np.array_split(np.arange(len(samples)), -(-len(samples) // most)):
+            yield stack.vectors(samples.inputs(network, part)).double()
+
+    mean = torch.stack([part.sum(dim=0) for part in parts()]).sum(dim=0) / len(samples)
+    squares = torch.stack([(part - mean).square().sum(dim=0) for part in parts()]).sum(dim=0)
+    stack.standardise(mean.float(), (squares / len(samples)).sqrt().float())
 
 
 def optimiser(network: NetworkModule, plan: Training) -> torch.optim.AdamW:
@@ -59,17 +64,11 @@ def optimiser(network: NetworkModule, plan: Training) -> torch.optim.AdamW:
     if (threshold := named.pop(THRESHOLD, None)) is not None:
         # The threshold learns slowly: all pixels of all images change this one value.
         groups.append({"params": [threshold], "share": 0.05})
-    if plan.dense_decay and (first := _first_dense(network)) is not None:
-        named = {name: value for name, value in named.items() if value is not first}
-        groups.append({"params": [first], "share": 1.0, "weight_decay": plan.dense_decay})
+    for stack in network.stacks:
+        source = stack.stack.source
+        decay = plan.dense_decay if source is None or source.decay is None else source.decay
+        if decay and (first := stack.first_dense()) is not None:
+            named = {name: value for name, value in named.items() if value is not first}
+            groups.append({"params": [first], "share": 1.0, "weight_decay": decay})
     groups.insert(0, {"params": list(named.values()), "share": 1.0})
     return torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
-
-
-def _first_dense(network: NetworkModule) -> Tensor | None:
-    """Return the weights of the first dense feature layer of ``network``, without its bias, if it has one."""
-    for spec, layer in zip(network.architecture.features, network.features, strict=True):
-        if isinstance(spec, Dense):
-            assert isinstance(layer, nn.Linear)  # noqa: S101  (what NetworkModule makes of it)
-            return layer.weight
-    return None

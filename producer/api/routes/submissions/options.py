@@ -25,9 +25,23 @@ from producer.webhooks.kinds import Kind
 from producer.webhooks.signing import check_secret
 from schema.calendar.windows import EXAMPLES, MAX_WINDOWS
 from schema.errors import ParameterError
-from schema.parameters import Parameters, fields_of, is_automatic, is_structured, limits_of, plain_type
+from schema.parameters import (
+    Parameters,
+    fields_of,
+    is_automatic,
+    is_list,
+    is_structured,
+    limits_of,
+    plain_type,
+)
 
 # In a form these are JSON.
+_SEVERAL = (
+    "window",
+    "tags",
+    "prices",
+    *(name for name, field in fields_of(Parameters).items() if is_list(field)),
+)
 _STRUCTURED = ("webhook", *(name for name, field in fields_of(Parameters).items() if is_structured(field)))
 
 
@@ -212,13 +226,13 @@ def from_json(values: dict[str, Any]) -> RunBody:
 
 
 def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
-    """Return the form of ``fields``: names and values; `window`, `tags` and `prices` may come several times.
+    """Return the form of ``fields``: names and values; those of `_SEVERAL` may come several times.
 
     Raises:
         ParameterError: it names each wrong field.
     """
     values: dict[str, Any] = dict(fields)
-    for several in ("window", "tags", "prices"):
+    for several in _SEVERAL:
         if several in values:
             values[several] = [value for name, value in fields if name == several]
     for name in _STRUCTURED:

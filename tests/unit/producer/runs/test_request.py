@@ -36,6 +36,7 @@ CHOSEN: dict[str, tuple[str, Any]] = {
     "unembedding": ("discard", "discard"),
     "confidence": ("0.99", 0.99),
     "by_class": ("true", True),
+    "without": ("colour", ["colour"]),
 }
 # Parameters that need another one.
 WITH = {"by_class": {"confidence": 0.95}}

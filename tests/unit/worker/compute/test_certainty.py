@@ -16,6 +16,7 @@ from worker.compute.certainty.probabilities import of_winners, probabilities
 from worker.compute.linear_terms import LinearTerms
 from worker.network import inference
 from worker.network.layers import NetworkModule
+from worker.network.objective import scores_of_features
 from worker.network.temperature import MIN_WRONG, fit_temperature
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
@@ -86,7 +87,7 @@ def test_probabilities_are_a_softmax_of_the_own_scores(name: str, transfer: str,
     size, largest = architecture.input.image_shape.sizes, architecture.input.image_max
     images = np.random.default_rng(0).integers(0, largest + 1, (9, *size)).astype(np.uint8)
     terms = LinearTerms(network, network.model(visible, 1.0), images)
-    scores = inference.scores_of_features(network, terms.features(slice(2, 9)))
+    scores = scores_of_features(network.module, terms.features(slice(2, 9)), network.transfer)
     own = inference.scores(architecture, weights, images, transfer)[2:]
     np.testing.assert_allclose(scores, own, rtol=1e-4, atol=1e-4)
     predicted = np.array([0, 1, 2, 3, 4, -1, 0], dtype=np.int16)

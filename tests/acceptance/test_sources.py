@@ -1,0 +1,75 @@
+"""A network of two sources from the command line: it is trained, and classifies without one of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.acceptance.conftest import QUICK
+from tests.conftest import annealq
+
+LAYERS = """
+name = "halves"
+classes = 10
+
+[input]
+kind = "vector"
+values = 64
+
+[[source]]
+name = "upper"
+columns = [0, 31]
+decay = 1.0
+dropout = 0.2
+
+[[source.features]]
+kind = "dense"
+units = 12
+activation = "tanh"
+
+[[source]]
+name = "lower"
+columns = [32, 63]
+dropout = 0.2
+
+[[source.features]]
+kind = "dense"
+units = 12
+activation = "tanh"
+
+[training]
+epochs = 10
+learning_rate = 0.01
+margin = 2.0
+"""
+
+
+def test_a_source_is_left_out_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    for name, value in {"ANNEALQ_HOME": str(tmp_path / "home"), **QUICK}.items():
+        monkeypatch.setenv(name, value)
+    vectors = digits[0].reshape(-1, 64).astype(np.float32)
+    np.savez(tmp_path / "train.npz", x=vectors[:900], y=digits[1][:900])
+    np.savez(tmp_path / "test.npz", x=vectors[900:960], y=digits[1][900:960])
+    (tmp_path / "halves.toml").write_text(LAYERS)
+    layers = ("--architecture", str(tmp_path / "halves.toml"), "--data", str(tmp_path / "train.npz"))
+    done = annealq("networks", "train", *layers, "--as", "vectors", "--embedded", "--json", timeout=200)
+    assert done.returncode == 0, done.stderr
+    table = json.loads(done.stdout)["metrics"]["sources"]
+    assert [row["name"] for row in table["rows"]] == ["upper", "lower"]
+    assert all(table["all"] > row["without"] > 0.3 for row in table["rows"])
+
+    test = (str(tmp_path / "test.npz"), "--as", "vectors", "--reads", "30")
+    done = annealq("classify", *test, "--without", "upper", "--embedded", "--json")
+    assert done.returncode == 0, done.stderr
+    run = json.loads(done.stdout)
+    assert run["parameters"]["without"] == ["upper"]
+    assert table["all"] > run["accuracy"] > 0.3
+
+    done = annealq("classify", *test, "--without", "upper", "--without", "lower")
+    assert done.returncode == 2
+    assert "without lower, upper network 'halves' has no source left: name fewer" in done.stderr
