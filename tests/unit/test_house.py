@@ -16,7 +16,7 @@ MOST_LOOSE_MODULES = 6  # at the top of each package
 FEWEST_FILES, MOST_FILES = 3, 13  # of a room; one with rooms of its own may have fewer
 MOST_FILE_LINES = 400
 MOST_FUNCTION_LINES = 60
-LONGEST_PATH = 13  # modules in the longest chain of imports
+LONGEST_PATH = 14  # modules in the longest chain of imports
 _NOT_IMPERATIVE = frozenset(
     (
         *("the", "a", "an", "all", "every", "each", "one", "some", "this", "these", "no", "as"),
