@@ -90,13 +90,13 @@ def read_images(
     """Return the validated images that ``source`` names, with their labels, if any.
 
     Args:
-        source: ``digits`` (``sklearn:digits`` if a file has that name); an IDX file; .npz (``file.npz:test``
-            chooses a split or an array); .npy; CSV of pixels; a folder of pictures, flat or one sub-folder
-            per class, or a zip archive of one; one picture. IDX, .npy and CSV may be compressed by gzip.
+        source: ``digits`` (``sklearn:digits`` if a file has that name), or a path of a format that
+            `producer.images.formats` recognises, with a part of it after a colon: a split, an array of an
+            .npz or a folder, as in ``file.npz:test``.
         labels: a file of labels (IDX, .npy, .npz, or text with one per line) that replace the source's own.
             Without it, the labels of IDX images are searched for next to them.
         preprocessing: what is done to each image; ``ImageSet.notes`` says what was changed or left out.
-        part: a split or an array of the .npz ``source``, whose name is then taken as it is, colons included.
+        part: such a part of ``source``, whose name is then taken as it is, colons included.
         allowance: what reading may need, in addition to the limits of `producer.images.limits`.
         takes: returns the input of the network that takes the images, if it is known: pictures are resized as
             it says, unless ``preprocessing`` has a size. It is asked with False, and, if it returned None,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MOST_OFFERED = 8
 """Largest number of folders in a message."""
 
+DATA_SUFFIXES = (".bin", "-ubyte", "-ubyte.gz", ".parquet", ".arrow", ".npz", ".npy", "data_batch_1")
+"""Endings of files of data that are not pictures."""
+
 _DEEPEST = 2  # parts of a name: a class folder and a picture in it
 
 
@@ -116,7 +119,9 @@ def arrange(names: Sequence[tuple[str, ...]], part: str | None, changes: Changes
     pictures = [row for row in kept if is_picture(names[row][-1])]
     shallow = [row for row in pictures if len(names[row]) - start <= _DEEPEST]
     if not shallow:
-        raise _no_pictures(archive, [names[row][start:] for row in pictures])
+        raise _no_pictures(
+            archive, [names[row][start:] for row in pictures], [names[row][-1] for row in kept]
+        )
     chosen = set(shallow)
     for row in kept:
         if row not in chosen:
@@ -152,10 +157,16 @@ def _inside(
     )
 
 
-def _no_pictures(archive: str, deeper: list[tuple[str, ...]]) -> ImageError:
+def _no_pictures(archive: str, deeper: list[tuple[str, ...]], files: list[str]) -> ImageError:
     if deeper:
         return ImageError(
             f"{archive} has folders of class folders: {_offer(archive, {x[0] for x in deeper})}"
+        )
+    data = next((name for name in files if name.endswith(DATA_SUFFIXES)), None)
+    if data is not None:
+        return ImageError(
+            f"{archive} holds {printable(data)}, which is not read within an archive: unpack it, and give "
+            "the folder"
         )
     return ImageError(f"{archive} has no pictures ({', '.join(sorted(SUFFIXES))}) in it or its folders")
 

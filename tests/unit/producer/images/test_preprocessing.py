@@ -20,6 +20,7 @@ from producer.images.pieces.allowance import Allowance
 from producer.images.preprocessing import Fit, Preprocessing, parse_size
 from producer.images.source import read_images
 from schema.errors import ImageError, ParameterError
+from tests.conftest import data_file
 
 RNG = np.random.default_rng(5)
 PHOTO = RNG.integers(0, 256, (9, 16, 3), np.uint8)
@@ -260,6 +261,29 @@ def test_an_archive_is_read_as_its_folder_is(tmp_path: Path) -> None:
             folder.labels.tolist(),
         )
     assert read_images(zipped(tmp_path / "flat.zip", {"flat/a.jpg": members["a/0.jpg"]})).labels is None
+
+
+def test_an_archive_of_photographs() -> None:
+    path = data_file("clothing_folders.zip")
+    read = read_images(path, preprocessing=Preprocessing((32, 32)))
+    classes = (
+        "dress",
+        "hat",
+        "longsleeve",
+        "outwear",
+        "pants",
+        "shirt",
+        "shoes",
+        "shorts",
+        "skirt",
+        "t-shirt",
+    )
+    assert read.classes == classes
+    assert read.images.shape == (320, 32, 32, 3)
+    assert read.labels is not None
+    assert read.sources is not None
+    assert np.bincount(read.labels).tolist() == [32] * 10
+    assert [read.classes[label] for label in read.labels] == [name.split("/")[0] for name in read.sources]
 
 
 def test_hostile_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

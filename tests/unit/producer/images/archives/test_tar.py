@@ -91,6 +91,13 @@ def test_a_folder_of_class_folders_is_a_split(tmp_path: Path) -> None:
             read_images(source)
 
 
+def test_archives_of_other_data_are_to_be_unpacked(tmp_path: Path) -> None:
+    for name in ("cifar-10-batches-bin/data_batch_1.bin", "cifar-10-batches-py/data_batch_1"):
+        path = tar(tmp_path / "a.tar.gz", {name: b"\0", "readme.html": b""}, "w:gz")
+        with pytest.raises(ImageError, match=r"holds data_batch_1.*unpack it, and give the folder"):
+            read_images(path)
+
+
 def test_rows_are_read_from_any_row_on(tmp_path: Path) -> None:
     for suffix, mode in ((".tar", "w"), (".tar.gz", "w:gz")):
         for shard in range(2):

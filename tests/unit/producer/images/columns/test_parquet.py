@@ -138,6 +138,16 @@ def test_vectors(tmp_path: Path, kind: Any) -> None:
     np.testing.assert_array_equal(np.concatenate([piece.images for piece in pieces.read(2)]), values[2:])
 
 
+def test_vectors_become_a_set_of_images(tmp_path: Path) -> None:
+    values = np.arange(24, dtype=np.float32).reshape(8, 3)
+    columns = {"features": pa.array(values.tolist(), pa.list_(pa.float32())), "label": ["a", "b"] * 4}
+    read = read_images(write(tmp_path / "a.parquet", columns))
+    np.testing.assert_array_equal(read.images, values)
+    assert (read.images.dtype, read.classes) == (np.float32, ("a", "b"))
+    assert read.labels is not None
+    assert read.labels.tolist() == [0, 1] * 4
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
