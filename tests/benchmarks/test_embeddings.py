@@ -10,6 +10,7 @@ seconds, so that other load on the machine does not count.
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
@@ -27,6 +28,8 @@ CHIPS = {"P16": ("pegasus", 16), "Z12": ("zephyr", 12)}
 COPIES = {
     ("mnist", "P16"): (38, 28, 60),
     ("mnist", "Z12"): (42, 27, 60),
+    ("new network", "P16"): (60, None, 60),
+    ("new network", "Z12"): (50, None, 60),
     ("mnist folded", "P16"): (340, 222, 5),
     ("mnist folded", "Z12"): (290, 199, 5),
     ("digits5x5", "P16"): (155, 107, 60),
@@ -36,7 +39,12 @@ COPIES = {
     ("conv358 folded", "P16"): (5, None, 60),
     ("conv358 folded", "Z12"): (6, None, 60),
 }
-NETWORKS = {"mnist": models.head, "digits5x5": models.pooled, "conv358": models.conv358}
+NETWORKS = {
+    "mnist": models.head,
+    "new network": partial(models.head, units=20),
+    "digits5x5": models.pooled,
+    "conv358": models.conv358,
+}
 
 
 def _graph(name: str) -> Interactions:

@@ -6,7 +6,6 @@ python -m worker.tools.improve_plan NETWORK sampled|folded TOPOLOGY SIDE SECONDS
 from __future__ import annotations
 
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 from worker.embedding.search.shipped import TRACKS, file_name, load_shipped, save_shipped
@@ -16,23 +15,24 @@ def main(network: str, visible: str, topology: str, side: str, seconds: str, see
     """Search from the shipped tiling, if there is one, and replace it by a better one.
 
     Args:
-        network: name of a preset.
+        network: name of a preset, or a file of layers. Only which units are coupled matters.
         visible: ``sampled`` or ``folded``.
         topology: of the chip, such as ``pegasus``.
         side: of the window of the chip, in cells.
         seconds: time limit.
         seed: of the search.
     """
-    from schema.network.architecture import preset
-    from schema.network.weights import decode as decode_weights
+    import numpy as np
+
+    from schema.network.architecture import PRESETS, load, preset
     from worker.embedding.model.graphs import Interactions
     from worker.embedding.search.find import find_embedding
     from worker.embedding.tiling.periodic import ideal_chip
     from worker.network.transfer import energy_model
 
-    layers = preset(network)
-    data = files("schema").joinpath("presets", f"{network}.safetensors").read_bytes()
-    model = energy_model(layers, decode_weights(data, layers), "energy", visible)
+    layers = preset(network) if network in PRESETS else load(Path(network))
+    weights = {name: np.ones(shape, np.float32) for name, shape in layers.shapes.items()}
+    model = energy_model(layers, weights, "energy", visible)
     graph, solver = Interactions.of(model), ideal_chip(topology, int(side), TRACKS)
     before = load_shipped(graph, solver)
     tiling = find_embedding(graph, solver, seed=int(seed), time_limit_s=float(seconds)).tiling

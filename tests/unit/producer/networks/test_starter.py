@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from producer.images.imageset import ImageSet
-from producer.networks.starter import MANY_VISIBLE, VISIBLE, architecture_of, starter_text
+from producer.networks.starter import VISIBLE, VISIBLE_OF_VECTORS, architecture_of, starter_text
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import preset
 
@@ -28,12 +28,10 @@ def test_any_size_has_layers_that_fit_and_a_small_q(size: tuple[int, int]) -> No
     assert max(made.input.shape) <= 64 or made.input.average == np.gcd(*size)
 
 
-def test_images_like_mnist_have_the_layers_of_its_preset_with_fewer_visible_units() -> None:
+def test_images_like_mnist_have_the_layers_of_its_preset() -> None:
     made = architecture_of(starter_text(images(28, 28, classes=10)))
     layers = preset("mnist")
-    assert (made.input, made.features[:-1]) == (layers.input, layers.features[:-1])
-    assert made.features[-1] == layers.features[-1].replace(units=VISIBLE)
-    assert architecture_of(starter_text(images(28, 28, classes=11))).visible == MANY_VISIBLE
+    assert (made.input, made.features) == (layers.input, layers.features)
 
 
 def vectors(count: int, labels: NDArray[np.int64]) -> ImageSet:
@@ -42,7 +40,8 @@ def vectors(count: int, labels: NDArray[np.int64]) -> ImageSet:
 
 def test_vectors_are_trained_on_with_decay_and_wide_margins() -> None:
     made = architecture_of(starter_text(vectors(12_000, np.arange(12_000) % 10)))
-    assert (made.input.shape, made.visible, made.training.dense_decay) == ((30,), VISIBLE, 10.0)
+    assert (made.input.shape, made.visible, made.training.dense_decay) == ((30,), VISIBLE_OF_VECTORS, 10.0)
+    assert architecture_of(starter_text(vectors(110, np.arange(110) % 11))).visible == VISIBLE
     assert made.training.batch_norm is None
     assert (made.training.shift, made.training.refit, made.training.class_weights) == (0, False, "equal")
     assert 500 <= made.training.epochs * 12_000 / made.training.batch_size <= 1200

@@ -80,16 +80,18 @@ def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
 
 
 @pytest.mark.parametrize(
-    ("topology", "side", "visible", "tiles"),
+    ("topology", "side", "visible", "units", "tiles"),
     [
-        ("pegasus", 16, "sampled", 35),
-        ("zephyr", 12, "sampled", 40),
-        ("pegasus", 16, "folded", 330),
-        ("zephyr", 12, "folded", 279),
+        ("pegasus", 16, "sampled", 40, 35),
+        ("zephyr", 12, "sampled", 40, 40),
+        ("pegasus", 16, "sampled", 20, 61),
+        ("zephyr", 12, "sampled", 20, 51),
+        ("pegasus", 16, "folded", 40, 330),
+        ("zephyr", 12, "folded", 40, 279),
     ],
 )
-def test_shipped_plans_hold(topology: str, side: int, visible: Visible, tiles: int) -> None:
-    graph, solver = Interactions.of(models.head(visible)), chip(topology, side)
+def test_shipped_plans_hold(topology: str, side: int, visible: Visible, units: int, tiles: int) -> None:
+    graph, solver = Interactions.of(models.head(visible, units)), chip(topology, side)
     plan = shipped.load_shipped(graph, solver)
     assert plan is not None
     assert plan.tiles == tiles
