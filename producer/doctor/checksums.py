@@ -15,7 +15,7 @@ from producer.doctor.finding import BACKUP, Finding
 from producer.embeddings import chips
 from schema.codecs import arrays, features, image_digests, nonconformity, samples, tiling
 from schema.database import Database
-from schema.errors import Corrupt, NetworkError
+from schema.errors import Corrupt, NetworkError, ShardError
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.quantities import count_text
@@ -127,7 +127,10 @@ def _finding(database: Database, stored: StoredBytes, row: Any, error: Corrupt) 
         if owner is not None:
             return relations.unreadable(owner, CHECKSUMS, name, row.id, str(error))
     what = f"image {row.image}: {error}" if stored.table is Classification else str(error)
-    return Finding(CHECKSUMS, name, row[0], what, f"{BACKUP}, or {stored.hint.format(row[0])}")
+    hint = f"{BACKUP}, or {stored.hint.format(row[0])}"
+    if isinstance(error, ShardError):
+        hint = "its images are in that file, and not in the database; `annealq runs resume` samples them then"
+    return Finding(CHECKSUMS, name, row[0], what, hint)
 
 
 def _batch(row: Any) -> None:
