@@ -22,7 +22,7 @@ import migrations
 from producer.cli import app
 from producer.enqueued import Enqueued
 from schema.database import Database
-from schema.errors import DatabaseOutdated, DatabaseTooNew
+from schema.errors import DatabaseOutdated, DatabaseTooNew, StorageError
 from schema.settings import load
 from schema.states import ProblemState, RunState
 from schema.tables import REVISION, Base, Batch, Problem, Run, Spending
@@ -146,3 +146,25 @@ def test_a_connection_in_use_is_closed_when_it_is_returned_to_a_disposed_databas
         session.execute(text("SELECT 1"))  # it still works
     with pytest.raises(Exception, match="closed"):
         connection.cursor().execute("SELECT 1")
+
+
+@pytest.mark.parametrize("shape", [("8x8x3", "uint8"), ("64", "float32")])
+def test_coloured_images_and_vectors_are_not_given_to_a_version_that_cannot_read_them(
+    timed: Database, enqueue: Enqueue, shape: tuple[str, str]
+) -> None:
+    url, run = timed.url.render_as_string(hide_password=False), enqueue(30).id
+    with timed.transaction() as session:
+        session.execute(update(Batch).where(Batch.ordinal == 1).values(shape=shape[0], dtype=shape[1]))
+    with pytest.raises(StorageError, match="1 rows of batches are of coloured images or vectors"):
+        migrations.downgrade(url, "0016")
+    with timed.transaction() as session:
+        session.execute(update(Batch).values(shape="8x16", dtype="uint8"))
+    migrations.downgrade(url, "0016")
+    with timed.reading() as session:
+        sizes = session.execute(text("SELECT DISTINCT height, width FROM batches")).all()
+    assert [tuple(size) for size in sizes] == [(8, 16)]
+    migrations.upgrade(url)
+    migrations.check(url)
+    with timed.reading() as session:
+        found = session.execute(select(Batch.shape, Batch.dtype, Batch.run_id).distinct()).all()
+    assert [tuple(row) for row in found] == [("8x16", "uint8", run)]
