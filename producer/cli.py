@@ -14,7 +14,6 @@ import typer
 from producer.commands.shared.exits import refuse_empty, run
 from producer.commands.shared.help import App, HelpGroup
 from producer.commands.shared.options import Json, Workers
-from schema.network.backbones import USUAL_SCALE
 
 # Commands that are modules of `producer.commands`, each with its line of `annealq --help`.
 SUMMARIES = {
@@ -206,7 +205,7 @@ def demo(
     backbone: Annotated[
         Path | None, typer.Option("--backbone", help="... on the features of this ONNX file ...")
     ] = None,
-    scale: Annotated[str, typer.Option("--scale", help="... with this scale of its pixels.")] = USUAL_SCALE,
+    scale: Annotated[str, typer.Option("--scale", help="... with this scale of its pixels.")] = "imagenet",
     workers: Workers = None,
     json: Json = False,
 ) -> None:
