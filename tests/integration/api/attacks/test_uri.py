@@ -61,6 +61,10 @@ def folders(links: dict[str, str]) -> Iterator[tuple[Path, ApiSettings]]:
         yield root / "open", load_api(folders=[root / "open"])
 
 
+def any_network(_labelled: bool) -> None:
+    """No network is known that takes the images."""
+
+
 def body(part: str | None) -> RunBodyOptions:
     return options.from_form([] if not part else [("part", part)])
 
@@ -80,7 +84,7 @@ def test_no_file_outside_is_read(
         text = str(folder / "/".join(names)) + more
         uri = f"file://{quote(text)}" if is_url else text
         try:
-            read = uploads.read_uri(uri, body(part), limits, ALLOWED)
+            read = uploads.read_uri(uri, body(part), limits, ALLOWED, any_network)
         except (RequestRefused, ImageError):
             return
         assert set(np.unique(read.images).tolist()) == {INSIDE}
@@ -89,17 +93,27 @@ def test_no_file_outside_is_read(
 def test_a_part_is_read_and_the_limit_holds_for_it() -> None:
     with folders({"link.npz": "a.npz"}) as (folder, limits):
         for name in ("a.npz", "link.npz"):
-            assert len(uploads.read_uri(f"{folder}/{name}:images", body(None), limits, ALLOWED).images) == 2
-            assert len(uploads.read_uri(f"{folder}/{name}", body("images"), limits, ALLOWED).images) == 2
+            assert (
+                len(
+                    uploads.read_uri(
+                        f"{folder}/{name}:images", body(None), limits, ALLOWED, any_network
+                    ).images
+                )
+                == 2
+            )
+            assert (
+                len(uploads.read_uri(f"{folder}/{name}", body("images"), limits, ALLOWED, any_network).images)
+                == 2
+            )
         tight = uploads.allowance(load_api(max_decoded_mb=0.0001), TAKE)
         with pytest.raises(ImageError, match="unpacks to more"):
-            uploads.read_uri(f"{folder}/link.npz:images", body(None), limits, tight)
+            uploads.read_uri(f"{folder}/link.npz:images", body(None), limits, tight, any_network)
 
 
 def test_labels_next_to_images_are_not_read_through_a_link() -> None:
     links = {"t10k-labels-idx1-ubyte": "../secret.npz"}
     with folders(links) as (folder, limits), pytest.raises(RequestRefused, match="labels"):
-        uploads.read_uri(f"{folder}/t10k-images-idx3-ubyte", body(None), limits, ALLOWED)
+        uploads.read_uri(f"{folder}/t10k-images-idx3-ubyte", body(None), limits, ALLOWED, any_network)
 
 
 def test_a_folder_of_pictures_reserves_memory_and_gives_it_back() -> None:
@@ -109,10 +123,15 @@ def test_a_folder_of_pictures_reserves_memory_and_gives_it_back() -> None:
         for k in range(3):
             Image.new("L", (64, 64)).save(folder / "pictures" / f"{k}.png")
         uri = f"{folder}/pictures"
-        assert len(uploads.read_uri(uri, body(None), limits, uploads.allowance(limits, take)).images) == 3
+        assert (
+            len(
+                uploads.read_uri(uri, body(None), limits, uploads.allowance(limits, take), any_network).images
+            )
+            == 3
+        )
         # Colours of one picture, three decoded ones in 2.5 copies, and three names.
         assert memory.used == 64 * 64 * 8 + 3 * 64 * 64 * 2.5 + 3 * 1_000
         Image.new("L", (1_000, 1_000)).save(folder / "pictures" / "0.png")  # 8 MB of colours
         with pytest.raises(RequestRefused, match="MB of memory"):
-            uploads.read_uri(uri, body(None), limits, uploads.allowance(limits, take))
+            uploads.read_uri(uri, body(None), limits, uploads.allowance(limits, take), any_network)
     assert memory.used == 0
