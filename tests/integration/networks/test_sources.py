@@ -11,17 +11,19 @@ import pytest
 from sklearn.datasets import load_digits
 from sqlalchemy import select
 
+from producer.calibration.guarantee import differences
 from producer.images.imageset import ImageSet
 from producer.networks.choose import choose_network
 from producer.networks.training import enqueue_training
 from producer.runs.enqueue import enqueue_run
 from producer.runs.request import RunOptions
 from producer.runs.rescore import changed_parameters
+from schema.codecs.nonconformity import Nonconformity
 from schema.database import Database
 from schema.errors import IdempotencyConflict, ParameterError
 from schema.messages import Message, Task
 from schema.network.architecture import Architecture
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, Solver, Visible
 from schema.shapes import ImageShape
 from schema.tables import Classification, Run
 from tests.integration.conftest import Cli, work_off
@@ -133,6 +135,14 @@ def test_what_is_left_out_is_part_of_a_request_and_stays_when_it_is_scored_again
     with context.database.reading() as session:
         stored = session.get_one(Run, first).parameters
     assert changed_parameters(stored, stored, {"reads": 3}).without == ("upper",)
+
+
+def test_a_guarantee_of_all_sources_is_none_without_one() -> None:
+    known = Nonconformity(np.zeros(0, np.int64), {})
+    calibrated, own = Parameters().to_dict(), dict.fromkeys(Visible)
+    found = differences(Parameters(without=("upper",)), calibrated, known, own)
+    assert any(text.startswith("without ('upper',), calibrated default") for text in found)
+    assert not any("without" in text for text in differences(Parameters(), calibrated, known, own))
 
 
 def test_one_export_holds_sources(context: Context, cli: Cli, tmp_path: Path) -> None:
