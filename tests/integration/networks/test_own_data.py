@@ -60,7 +60,7 @@ def test_a_written_architecture_trains_without_an_edit(
     with database.reading() as session:
         (row,) = session.execute(select(Network)).scalars()
         stored = (row.name, row.shape, row.dtype, row.classes)
-    assert stored == ("photos", "28x32" if size else "40x60", "uint8", ["cat", "dog", "eel"])
+    assert stored == ("photos", "28x32x3" if size else "40x60x3", "uint8", ["cat", "dog", "eel"])
 
 
 def test_refusals_lead_on(database: Database, photos: Path) -> None:

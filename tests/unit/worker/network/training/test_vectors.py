@@ -62,12 +62,12 @@ def test_vectors_of_any_scale_are_learnt() -> None:
 
 
 def test_without_an_order_only_images_are_normalised_by_batches() -> None:
-    assert not starting.start(layers(), "energy").norms
-    assert starting.start(layers(batch_norm=True), "energy").norms
+    assert not starting.start(layers(), "energy").stacks[0].norms
+    assert starting.start(layers(batch_norm=True), "energy").stacks[0].norms
     pixels = {**layers().to_dict(), "input": {"height": 3, "width": 4}}
-    assert starting.start(Architecture.from_dict(pixels), "energy").norms
+    assert starting.start(Architecture.from_dict(pixels), "energy").stacks[0].norms
     without = {**pixels, "training": {"batch_norm": False}}
-    assert not starting.start(Architecture.from_dict(without), "energy").norms
+    assert not starting.start(Architecture.from_dict(without), "energy").stacks[0].norms
 
 
 def test_standardised_vectors_have_mean_0_and_deviation_1() -> None:
@@ -75,8 +75,8 @@ def test_standardised_vectors_have_mean_0_and_deviation_1() -> None:
     network = starting.start(layers(), "energy")
     samples = Samples.of(vectors, labels, np.arange(200))
     starting.standardise(network, samples)
-    assert network.standard is not None
-    out = network.standard(torch.from_numpy(vectors)).numpy()
+    assert network.stacks[0].standard is not None
+    out = network.stacks[0].standard(torch.from_numpy(vectors)).numpy()
     varying = np.arange(VALUES) != 3
     np.testing.assert_allclose(out.mean(axis=0), 0.0, atol=1e-3)
     np.testing.assert_allclose(out.std(axis=0)[varying], 1.0, atol=1e-3)
