@@ -1,7 +1,8 @@
-"""Reads CSV of pixels, one image per line, with or without a header and a label.
+"""Reads CSV of pixels or of vectors, one image per line, with or without a header and a label.
 
 With a header, the column ``label`` (or labels, class, target, y) holds labels and all others are pixels.
 Without one, N x N columns are pixels and N x N + 1 are a label and pixels. Images are square, row by row.
+Other numbers of columns, with fractions among them, are vectors, and so is every line if the user says so.
 """
 
 from __future__ import annotations
@@ -43,15 +44,17 @@ class _Table(NamedTuple):
 def read_table(
     path: Path, changes: Changes, allowance: Allowance | None = None, *, is_vectors: bool = False
 ) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
-    """Return the (N, H, H) uint8, int64 or float64 pixels in ``path``, and its (N,) labels or None.
+    """Return the pixels (N, H, H) or vectors (N, D) in ``path``, of one of ``DTYPES``, and its labels (N,).
 
-    ``changes`` receives a remark on labels whose column is called otherwise, or may be another;
-    ``allowance`` is what it may need. With ``is_vectors`` rows are (N, D) values, and labels are those of
-    a column that a header calls so.
+    Args:
+        path: of the file.
+        changes: receives a remark on labels whose column is called otherwise, or may be another.
+        allowance: what it may need.
+        is_vectors: lines are vectors; then only a header tells which column holds labels.
 
     Raises:
         ImageError: no lines, too many, a field that is not a number, lines of different lengths, or a number
-            of columns that does not make a square image.
+            of columns that does not make a square image, if all values are whole numbers.
     """
     table = _parse(path, allowance)
     column = _named_label(table) if is_vectors else _label_column(table)
@@ -64,10 +67,14 @@ def read_table(
     if is_vectors:
         return pixels, labels
     side = math.isqrt(pixels.shape[1])
-    if side == 0 or side * side != pixels.shape[1]:
+    is_square = side > 0 and side * side == pixels.shape[1]
+    if not is_square and pixels.dtype == np.float64:
+        return pixels, labels
+    if not is_square:
         raise ImageError(
             f"{printable(path)} has {table.values.shape[1]:,} columns, which do not make a square image: "
-            "give N x N pixels, with a label first or in a column called 'label', or --as vectors"
+            "give N x N pixels, with a label first or in a column called 'label', or read them as vectors by "
+            "--as vectors (over HTTP: as)"
         )
     return pixels.reshape(-1, side, side), labels
 

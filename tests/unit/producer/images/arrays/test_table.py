@@ -162,5 +162,31 @@ def test_rows_of_values_are_vectors_where_one_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2,3\n4,5,nan\n")
     with pytest.raises(ImageError, match="has NaN in vector 1"):
         read_images(tmp_path / "a.csv", preprocessing=as_vectors)
-    with pytest.raises(ImageError, match=r"do not make a square image: .* --as vectors"):
+    with pytest.raises(ImageError, match=r"2 vectors of 3 values or one picture: .* --as"):
         read_images(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "read_as", "vectors", "labels"),
+    [
+        ("label,a,b,c\n9,0.5,-2,3\n0,1,2,3e3\n", None, [[0.5, -2, 3], [1, 2, 3000]], [9, 0]),
+        ("9,1,2,3,4\n0,5,6,7,8\n", ReadAs.VECTORS, [[9, 1, 2, 3, 4], [0, 5, 6, 7, 8]], None),
+        ("a,b,c,d,y\n1,2,3,4,9\n", ReadAs.VECTORS, [[1, 2, 3, 4]], [9]),
+        ("1,2,3\n", ReadAs.VECTORS, [[1, 2, 3]], None),
+    ],
+)
+def test_vectors(
+    tmp_path: Path, text: str, read_as: ReadAs | None, vectors: list, labels: list | None
+) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    found = read_images(tmp_path / "a.csv", preprocessing=Preprocessing(read_as=read_as))
+    assert found.images.dtype == np.float32
+    assert found.images.tolist() == vectors
+    assert (None if found.labels is None else found.labels.tolist()) == labels
+
+
+def test_lines_that_may_be_vectors_or_a_picture_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"2 vectors of 3 values or one picture: say which by --as"):
+        reading(tmp_path, "0.5,2,3\n1,2,3\n")
+    with pytest.raises(ImageError, match=r"3 columns, which do not make .* --as vectors"):
+        reading(tmp_path, "1,2,3\n1,2,3\n")
