@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schema.codecs.corruption import stored_in
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Visible, fields_of, scope, words
@@ -48,10 +49,15 @@ class CalibrationChoice:
 
 
 def own_lams(session: Session, network: int) -> dict[Visible, float | None]:
-    """Return the default one-hot penalty of ``network`` by visible units; None if it follows from others."""
+    """Return the default one-hot penalty of ``network`` by visible units; None if it follows from others.
+
+    Raises:
+        Corrupt: its weights are damaged.
+    """
     query = select(Network.architecture, Network.training, Network.weights).where(Network.id == network)
     row = session.execute(query).one()
-    folded = None if row.weights is None else weights.folded_lam(row.weights)
+    with stored_in(f"network {network}", "train it again"):
+        folded = None if row.weights is None else weights.folded_lam(row.weights)
     if row.training["transfer"] != "energy":
         return {Visible.SAMPLED: _PAPER_LAM, Visible.FOLDED: folded}
     own = Architecture.from_dict(row.architecture).training.lam

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from schema.errors import NetworkError
+from schema.errors import Corrupt, NetworkError
 from schema.network.architecture import (
     FOLDED_LAM,
     FOLDED_LAM_WITHOUT,
@@ -88,9 +88,13 @@ def decode(data: bytes, architecture: Architecture) -> dict[str, NDArray[np.floa
 def folded_lam(data: bytes) -> float | None:
     """Return the one-hot penalty for folded visible units that encoded weights ``data`` hold, if any.
 
-    They are stored ones: they were checked before.
+    Raises:
+        Corrupt: ``data``, which was checked before it was stored, is damaged.
     """
-    with_lam = load(data).get(FOLDED_LAM)
+    try:
+        with_lam = load(data).get(FOLDED_LAM)
+    except (SafetensorError, ValueError) as error:
+        raise Corrupt(f"the weights are damaged: {error}") from None
     return None if with_lam is None else float(with_lam[0])
 
 

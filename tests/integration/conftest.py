@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -114,31 +115,37 @@ def cli(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 
 def network_row() -> dict[str, Any]:
-    """A ready `digits` network. Its weights are never read: these tests only queue."""
+    """A ready `digits` network, with weights drawn at random."""
+    return working_network()
+
+
+def working_network(seed: int = 1) -> dict[str, Any]:
+    """The same with the weights of another ``seed``."""
+    architecture = preset("digits")
+    data = _drawn_weights(seed)
     return {
         "name": "digits",
         "version": 1,
         "state": NetworkState.READY,
         "content_sha256": "0" * 64,
-        "architecture": preset("digits").to_dict(),
+        "architecture": architecture.to_dict(),
         "shape": "8x8",
         "dtype": "uint8",
         "classes": [str(k) for k in range(10)],
         "training": {"transfer": "energy", "seed": 0, "epochs": None},
-        "weights": b"",
-        "weights_sha256": "0" * 64,
+        "weights": data,
+        "weights_sha256": arrays.checksum(data),
         "created_at": START,
         "finished_at": START,
     }
 
 
-def working_network(seed: int = 1) -> dict[str, Any]:
-    """The same with weights, drawn at random: these tests sample and score."""
+@cache
+def _drawn_weights(seed: int) -> bytes:
     architecture = preset("digits")
     rng = np.random.default_rng(seed)
     drawn = {name: rng.normal(0, 0.4, shape) for name, shape in architecture.shapes.items()}
-    data = weights.encode({name: array.astype(np.float32) for name, array in drawn.items()}, architecture)
-    return {**network_row(), "weights": data, "weights_sha256": arrays.checksum(data)}
+    return weights.encode({name: array.astype(np.float32) for name, array in drawn.items()}, architecture)
 
 
 @pytest.fixture

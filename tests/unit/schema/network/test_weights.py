@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from safetensors.torch import save as save_torch
 
-from schema.errors import NetworkError
+from schema.errors import Corrupt, NetworkError
 from schema.network import weights
 from schema.network.architecture import FOLDED_LAM, Architecture
 
@@ -41,6 +41,8 @@ def test_the_folded_penalty_is_found_among_the_bytes() -> None:
     assert weights.folded_lam(weights.encode(some(), ARCHITECTURE)) is None
     with_penalty = {**some(), FOLDED_LAM: np.array([1.5], np.float32)}
     assert weights.folded_lam(weights.encode(with_penalty, ARCHITECTURE)) == 1.5
+    with pytest.raises(Corrupt, match="weights are damaged"):
+        weights.folded_lam(b"")
 
 
 @given(data=st.binary(max_size=200))
