@@ -31,7 +31,7 @@ def prepared(database: Database, network: ChosenNetwork, parameters: Parameters,
 
 def size(database: Database, network: ChosenNetwork, solver: Solver, parameters: Parameters) -> int:
     with database.reading() as session:
-        return batch_size(session, network.id, solver, parameters)
+        return batch_size(session, network.id, solver, parameters, image_bytes=64)
 
 
 def sizes(database: Database, run: int) -> list[int]:
