@@ -54,12 +54,12 @@ def import_backbone(
     Example: `annealq backbones import efficientnet-lite0.onnx --size 128 --scale 127,128`.
     """
     from producer.backbones import importing
-    from producer.context import database
+    from producer.commands.shared.session import first_database
     from schema.settings import load
 
     scaled = PixelScale.parse(scale)
     settings = load()
-    with database(settings) as opened:
+    with first_database(settings) as opened:
         backbone = importing.import_backbone(settings, opened, file, name, size, scaled)
     _print(backbone.name, json=json)
 

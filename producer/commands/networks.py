@@ -164,12 +164,13 @@ def import_network(
 
     Example: `annealq networks import mine --architecture mine.json --weights mine.safetensors`.
     """
-    from producer.context import database
+    from producer.commands.shared.session import first_database
     from producer.networks import bundle, versions
     from producer.networks import queries as networks_queries
+    from schema.settings import load
 
     joined = bundle.join(architectures.described(name, architecture, classes, transfer), weights)
-    with database() as opened:
+    with first_database(load()) as opened:
         row = versions.install(opened, joined, Origin.IMPORTED)
         with opened.reading() as session:
             network = networks_queries.network(session, row.id)

@@ -75,6 +75,34 @@ def open_app(
         raise typer.Exit(interruption.exit_code) from None
 
 
+@contextmanager
+def first_database(settings: Settings) -> Iterator[Database]:
+    """Open the database of ``settings`` for a command that one can begin with; make one that is not there.
+
+    A database of a server is only opened: who runs it makes its tables.
+
+    Raises:
+        DatabaseOutdated, DatabaseTooNew, DatabaseUnavailable.
+        StackError: the home folder of a new database cannot be made.
+    """
+    if _is_missing(settings):
+        import migrations
+        from producer.stack.home import make_home
+
+        make_home(settings.home)
+        migrations.upgrade(settings.database_url)
+    with database(settings) as opened:
+        yield opened
+
+
+def _is_missing(settings: Settings) -> bool:
+    found = Database(settings.database_url)
+    try:
+        return found.url.get_backend_name() == "sqlite" and found.revision() is None
+    finally:
+        found.dispose()
+
+
 def _check_database(settings: Settings, check: Callable[[Database], None]) -> None:
     try:
         with database(settings) as opened:

@@ -15,6 +15,7 @@ from producer.backbones import importing
 from schema.database import Database
 from schema.errors import BackboneError, NotFound
 from schema.tables import Backbone, BackboneFile, Event, Network
+from tests.conftest import annealq
 from tests.integration.conftest import Cli, network_row
 from tests.onnx_models import FEATURES, constant, encoded, model
 
@@ -38,6 +39,14 @@ def test_a_file_is_imported_once(cli: Cli, database: Database, file: Path) -> No
         assert session.execute(actions).scalars().all() == ["imported"]
     assert "tiny" in cli("backbones", "list")
     assert "Conv 1" in cli("backbones", "show", "tiny")
+
+
+def test_a_first_import_makes_the_database_of_an_empty_home(file: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = annealq("backbones", "import", file, "--json", env={"ANNEALQ_HOME": str(home)})
+    assert (done.returncode, json.loads(done.stdout)["name"]) == (0, "tiny")
+    assert (home / "annealq.db").stat().st_mode & 0o077 == 0
+    assert "tiny" in annealq("backbones", "list", env={"ANNEALQ_HOME": str(home)}).stdout
 
 
 def test_one_file_is_one_backbone_and_one_name_one_file(cli: Cli, file: Path, tmp_path: Path) -> None:
