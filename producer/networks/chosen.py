@@ -49,7 +49,7 @@ class ChosenNetwork:
             return
         if unknown := [name for name in without if name not in self.sources]:
             has = f"it has {', '.join(self.sources)}" if self.sources else "it has no sources: leave it out"
-            raise ParameterError(f"network {self.name!r} has no source {unknown[0]!r}: {has}")
+            raise ParameterError(f"without {unknown[0]!r}: network {self.name!r} has no such source: {has}")
         if bound := [name for name in without if self.sources[name] <= 0]:
             raise ParameterError(
                 f"network {self.name!r} was trained with source {bound[0]!r} in every image: without it the "

@@ -90,6 +90,7 @@ def test_a_file_that_is_none_is_refused_with_the_way_to_make_one(
         assert session.execute(select(Backbone.id)).all() == []
 
 
+@pytest.mark.slow
 def test_a_file_that_needs_too_much_memory_is_refused(cli: Cli, tmp_path: Path) -> None:
     """No single value of this graph is too large, but all are needed at the end."""
     grown = [helper.make_node("Conv", ["pixels", "wide"], ["maps0"], kernel_shape=[1, 1])]

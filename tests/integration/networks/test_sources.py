@@ -109,11 +109,15 @@ def test_what_a_network_cannot_do_without_is_refused(context: Context, network: 
 
     with pytest.raises(ParameterError, match=r"'bound' was trained with source 'lower' .*dropout = 0.2"):
         enqueue(bound, "lower")
-    with pytest.raises(ParameterError, match="network 'halves' has no source 'left': it has upper, lower"):
+    with pytest.raises(
+        ParameterError, match="'left': network 'halves' has no such source: it has upper, lower"
+    ):
         enqueue(free, "left")
     with pytest.raises(ParameterError, match="without lower, upper network 'halves' has no source left"):
         enqueue(free, "upper", "lower")
-    with pytest.raises(ParameterError, match="network 'digits' has no source 'upper': it has no sources"):
+    with pytest.raises(
+        ParameterError, match="'upper': network 'digits' has no such source: it has no sources"
+    ):
         network.refuse_without(("upper",))
     with context.database.reading() as session:
         assert session.scalars(select(Run.id)).all() == []

@@ -23,6 +23,7 @@ from producer.stack.process import Child
 from producer.stack.supervisor import RestartPolicy, Supervisor
 from schema.database import Database
 from schema.errors import DatabaseFull, StackError
+from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.tables import Batch, Network, Run
 from tests.conftest import annealq
@@ -59,7 +60,7 @@ def test_a_full_disk_leaves_nothing_behind(small_disk: Path) -> None:
     database = Database(url)
     with database.transaction() as session:
         network = session.execute(insert(Network).values(network_row()).returning(Network.id)).scalar_one()
-    chosen = ChosenNetwork(network, "digits", 8, 8, 16, tuple("0123456789"))
+    chosen = ChosenNetwork(network, "digits", preset("digits").input, tuple("0123456789"))
 
     with pytest.raises(DatabaseFull, match=r"no space left for sqlite.*free some"):
         enqueue_run(database, some_images(60_000), chosen, Solver.LOCAL, Parameters())
@@ -80,7 +81,7 @@ def test_a_full_temporary_folder_is_named_over_http_and_on_pages(
     database = Database(url)
     with database.transaction() as session:
         network = session.execute(insert(Network).values(network_row()).returning(Network.id)).scalar_one()
-    chosen = ChosenNetwork(network, "digits", 8, 8, 16, tuple("0123456789"))
+    chosen = ChosenNetwork(network, "digits", preset("digits").input, tuple("0123456789"))
     run = enqueue_run(database, some_images(10), chosen, Solver.LOCAL, Parameters()).id
     database.dispose()
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
@@ -119,7 +120,7 @@ def test_a_run_says_that_the_disk_is_full_until_there_is_space(small_disk: Path)
     database = Database(url)
     with database.transaction() as session:
         network = session.execute(insert(Network).values(network_row()).returning(Network.id)).scalar_one()
-    chosen = ChosenNetwork(network, "digits", 8, 8, 16, tuple("0123456789"))
+    chosen = ChosenNetwork(network, "digits", preset("digits").input, tuple("0123456789"))
     run = enqueue_run(database, some_images(20), chosen, Solver.LOCAL, Parameters()).id
     disk = Disk(small_disk)
 
