@@ -16,6 +16,7 @@ from producer.networks.queries import NetworkSummary, is_experiment, is_shipped
 from producer.networks.versions import install
 from schema.database import Database
 from schema.errors import NetworkError
+from schema.network.architecture import PRESETS
 from schema.network.layers import Input, read_input
 from schema.network.names import parse
 from schema.parameters.choices import Origin
@@ -71,7 +72,7 @@ def choose_network(session: Session, name: str | None, shape: ImageShape) -> Cho
     """
     row, reason = _by_shape(session, shape) if name is None else _by_name(session, name)
     if row is None:
-        raise NetworkError(_missing(session, name, shape))
+        raise NetworkError(_missing(session, shape if name is None else name))
     return _chosen(row, reason)
 
 
@@ -168,6 +169,9 @@ def inputs(database: Database | None, name: str | None) -> Callable[[bool], Inpu
     Args:
         database: None: there is none yet, and nothing is known.
         name: of the network that was asked for, if any.
+
+    The function that is returned raises NetworkError if there is no network ``name``, or if several resize
+    pictures.
     """
 
     def find(pictures_differ: bool) -> Input | None:
@@ -175,6 +179,8 @@ def inputs(database: Database | None, name: str | None) -> Callable[[bool], Inpu
             return None
         with database.reading() as session:
             row = _resizing(session) if name is None else _by_name(session, name)[0]
+            if row is None and name is not None and parse(name)[0] not in shipped.names():
+                raise NetworkError(_missing(session, name))
             return None if row is None else read_input(row.architecture["input"])
 
     return find
@@ -211,7 +217,8 @@ def _shipped(shape: ImageShape) -> str:
     return f"shipped for {shape.grey.words}"
 
 
-def _missing(session: Session, wanted: str | None, shape: ImageShape) -> str:
+def _missing(session: Session, wanted: str | ImageShape) -> str:
+    """Return that there is no network ``wanted``, a name or the shape of its images, and what to do."""
     rows = session.execute(
         select(Network.name, Network.version, Network.state, Network.shape, Network.dtype)
         .order_by(Network.id.desc())
@@ -219,22 +226,24 @@ def _missing(session: Session, wanted: str | None, shape: ImageShape) -> str:
     ).all()
     takes = [ImageShape.parse(row.shape, row.dtype).short for row in rows]
     existing = ", ".join(f"{r.name}@{r.version} ({r.state}, {t})" for r, t in zip(rows, takes, strict=True))
-    problem = (
-        f"no network is ready for {shape.words}" if wanted is None else f"no network {wanted!r} is ready"
-    )
+    if isinstance(wanted, ImageShape):
+        problem = f"no network is ready for {wanted.words}"
+    else:
+        problem = f"no network {wanted!r} is ready"
     by_name = f" Shipped, by name: {', '.join(shipped.names())}." if shipped.names() else ""
     backbone = session.execute(select(Backbone.name).order_by(Backbone.id).limit(1)).scalar()
-    if wanted is None and shape.is_colour and backbone is not None:
+    if isinstance(wanted, ImageShape) and wanted.is_colour and backbone is not None:
         train = (
             f"Train one on the features of backbone {backbone!r}, with labelled pictures: "
             "`annealq networks train --data DATA`, then `annealq classify DATA`"
         )
-    elif wanted is None:
-        train = (
-            "Write layers for these images: `annealq networks new --data DATA --out mine.toml`, then train "
-            "them: `annealq networks train --architecture mine.toml --data DATA`"
-            f"{'' if shape.is_vector else '; or resize by --resize 28'}"
-        )
-    else:
+    elif isinstance(wanted, str) and wanted.partition("@")[0] in PRESETS:
         train = f"Train one: `annealq networks train {wanted.partition('@')[0]} --data DATA`"
+    else:
+        are_pixels = isinstance(wanted, ImageShape) and not wanted.is_vector
+        train = (
+            "Write layers for your images: `annealq networks new --data DATA --out mine.toml`, then train "
+            f"them: `annealq networks train --architecture mine.toml --data DATA`"
+            f"{'; or resize by --resize 28' if are_pixels else ''}"
+        )
     return f"{problem}; there are: {existing or 'none'}.{by_name} {train}"

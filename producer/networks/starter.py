@@ -119,9 +119,11 @@ def _vector_input(shape: ImageShape) -> list[str]:
 def _vector_training(count: int) -> list[str]:
     """Return the lines of the training on ``count`` vectors: small first weights, and wide margins."""
     batch = 16 if count < _SMALL else 64
+    epochs = _epochs(_VECTOR_STEPS, batch, count)
     return [
-        f"epochs = {_epochs(_VECTOR_STEPS, batch, count)}",
+        f"epochs = {epochs}",
         f"batch_size = {batch}",
+        f"patience = {epochs}  # all epochs: the few images held out do not tell when to stop",
         "learning_rate = 0.003",
         "dense_decay = 10.0  # L2 of the first layer",
         "margin = 2.0",

@@ -185,3 +185,5 @@ def test_pictures_of_different_sizes_are_for_the_network_that_resizes(
     ):
         read_images(tmp_path, takes=inputs(database, None))
     assert read_images(tmp_path, takes=inputs(database, "others")).shape.size == (32, 64)
+    with pytest.raises(NetworkError, match=r"no network 'third' is ready; .*annealq networks new"):
+        read_images(tmp_path, takes=inputs(database, "third"))
