@@ -47,6 +47,7 @@ margin = 2.0
 """
 
 
+@pytest.mark.slow
 def test_a_source_is_left_out_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: tuple[np.ndarray, np.ndarray]
 ) -> None:
