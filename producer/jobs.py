@@ -251,7 +251,7 @@ def _choose_reads(
 def choose_for_target(
     database: Database, request: RunRequest, network: ChosenNetwork, images: int, key: str | None = None
 ) -> Promise:
-    """Return the setting for the target of ``request`` on so many ``images``, and what is promised of it.
+    """Return the setting for the target of ``request`` on that many ``images``, and what is promised of it.
 
     A run of ``database`` that exists under ``key`` has its own.
 

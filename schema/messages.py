@@ -60,7 +60,7 @@ QUEUE_OF: Mapping[Task, Queue] = {
     Task.COMPUTE_HISTOGRAMS: Queue.AGGREGATE,
 }
 
-# What somebody only looks at: workers take it when nothing else waits, and not after so many seconds.
+# What somebody only looks at: workers take it when nothing else waits, and not after that many seconds.
 EXPIRES_S: Mapping[Task, float] = {Task.COMPUTE_HISTOGRAMS: 60.0}
 _LAST = 9  # of the priorities of messages; 0 is the first and the default
 

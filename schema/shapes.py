@@ -133,7 +133,7 @@ class ImageShape:
         return "{}x{}".format(*self.size)
 
     def array(self, images: int) -> tuple[int, ...]:
-        """Return the shape of an array of so many ``images``."""
+        """Return the shape of an array of that many ``images``."""
         return (images, *self.sizes)
 
     @property

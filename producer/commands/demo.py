@@ -26,7 +26,7 @@ from schema.quantities import count_text
 TRAINED_ON = 1_000  # of scikit-learn's 1,797 digits; the others were never seen
 ON_QUBITS = 48  # images that are also classified by the emulator: in two problems
 # Few images need few copies: a search for as many as fit would take a minute.
-_HELD_OUT = 5  # one picture of so many is not trained on
+_HELD_OUT = 5  # one picture of that many is not trained on
 _TILES = ON_QUBITS // 2
 
 

@@ -193,7 +193,7 @@ def _append(
 
 
 def _ended_meanwhile(session: Session, run: int, images: int) -> StaleState:
-    """Return the error that says why no batch could be added to ``run``, which had so many ``images``."""
+    """Return the error that says why no batch could be added to ``run``, which had that many ``images``."""
     row = summary_of(session, run)
     if row.state in FINISHED_RUNS or row.paused_by is PausedBy.DEADLINE:
         why = "its deadline has passed" if row.paused_by is PausedBy.DEADLINE else f"it is {row.state}"

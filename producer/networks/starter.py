@@ -168,7 +168,7 @@ def _image_input(images: ImageSet, resize: Resize | None) -> list[str]:
 
 
 def starter_side(shortest: int) -> int:
-    """Return the side of the square that pictures are cropped to, whose ``shortest`` side has so many pixels.
+    """Return the side of the square that pictures are cropped to, with this ``shortest`` side, pixels.
 
     >>> starter_side(500), starter_side(45), starter_side(7)
     (64, 32, 7)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from schema.states import FINISHED_RUNS, IntakeState
 from schema.tables import Intake, Run
 
-_SILENT = timedelta(seconds=60)  # so long a reader needs for a few megabytes at most
+_SILENT = timedelta(seconds=60)  # a reader needs at most this for a few megabytes
 
 
 @dataclass(frozen=True)

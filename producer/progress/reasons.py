@@ -24,7 +24,7 @@ from schema.tables import Batch, Breaker, FeaturePart, FeatureSet, Network, Run
 
 # Pauses that end without a user.
 _AUTOMATIC = (PausedBy.WINDOW, PausedBy.DEADLINE, PausedBy.DAY, PausedBy.MONTH)
-_PATIENCE = timedelta(seconds=1.5)  # so long a batch may be due before somebody asks why
+_PATIENCE = timedelta(seconds=1.5)  # that a batch may be due before somebody asks why
 _FEATURES_WAIT = (FeatureSetState.QUEUED, FeatureSetState.COMPUTING)
 _NAMED = 3  # runs in a message
 

@@ -27,7 +27,7 @@ from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, Prepara
 _EVERY_S = 0.2
 _LINE_EVERY_S = 5.0
 _SHOWN_AFTER_S = 2.0
-_AWAY_S = 60.0  # for so long a database may be away while somebody watches
+_AWAY_S = 60.0  # that a database may be away while somebody watches
 _AGAIN_S = 0.5
 
 _T = TypeVar("_T")

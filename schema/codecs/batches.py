@@ -41,7 +41,7 @@ def encode_batches(
 
 
 def batch_count(images: int, size: int) -> int:
-    """Return the number of batches of ``size`` that so many ``images`` make."""
+    """Return the number of batches of ``size`` that that many ``images`` make."""
     return -(-images // size)
 
 

@@ -38,7 +38,7 @@ def parse(url: str) -> URL:
 
 
 def create(url: URL, connections: int) -> Engine:
-    """Create an engine for ``url`` with at most so many ``connections``, which connects on first use.
+    """Create an engine for ``url`` with at most that many ``connections``, which connects on first use.
 
     Raises:
         ParameterError: the driver is missing.

@@ -42,7 +42,7 @@ class Database:
     def __init__(self, url: str, clock: Clock | None = None, *, connections: int = 15) -> None:
         """Parse ``url`` without connecting, or raise ParameterError; a ``clock`` is for tests.
 
-        There are at most so many ``connections`` at a time; a transaction waits for one.
+        There are at most that many ``connections`` at a time; a transaction waits for one.
         """
         self.url = engine.parse(url)
         self._clock = clock

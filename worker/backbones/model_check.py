@@ -65,7 +65,7 @@ def check_model(data: bytes) -> GraphFacts:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
         raise BackboneError(
-            f"this is no ONNX file, or only a part of one ({error!s:.100}): {EXPORT}"
+            f"this is not an ONNX file, or only a part of one ({error!s:.100}): {EXPORT}"
         ) from None
     _check_parts(model)
     _check_nodes(model.graph)

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 _STAYS_FAILED = timedelta(minutes=10)
 _POLL_EVERY_S = 0.5
 _REPORT_EVERY_S = 0.5
-# A worker that is killed after so many seconds of a search has made progress, so that its batch loses no
+# A worker that is killed after that many seconds of a search has made progress, so that its batch loses no
 # attempt, unless the search takes unreasonably long: it may be what kills the workers.
 _PROGRESS_S = 2.0
 _MOST_S = 600.0

@@ -84,7 +84,7 @@ def test_a_file_that_is_none_is_refused_with_the_way_to_make_one(
 ) -> None:
     path = tmp_path / "text.onnx"
     path.write_text("hello")
-    with pytest.raises(BackboneError, match=r"text\.onnx: this is no ONNX file.*torch\.onnx\.export\("):
+    with pytest.raises(BackboneError, match=r"text\.onnx: this is not an ONNX file.*torch\.onnx\.export\("):
         cli("backbones", "import", path)
     with database.reading() as session:
         assert session.execute(select(Backbone.id)).all() == []

@@ -38,7 +38,7 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class SourceTable:
-    """Accuracies of the network alone, on so many ``images``, ``held_out`` or else those trained on.
+    """Accuracies of the network alone, on that many ``images``, ``held_out`` or else those trained on.
 
     ``all``: with all sources.
     """

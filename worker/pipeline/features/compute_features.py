@@ -25,7 +25,7 @@ from worker.records.features.feature_sets import FeatureJob
 from worker.records.leases import Lease
 from worker.scheduling.dispatch import dispatch
 
-_PART = 512  # pictures: so many are computed again at most after a crash
+_PART = 512  # pictures: that many are computed again at most after a crash
 
 log = structlog.get_logger()
 

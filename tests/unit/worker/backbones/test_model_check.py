@@ -248,7 +248,7 @@ def test_a_graph_nested_beyond_what_protobuf_reads_is_refused() -> None:
     graph = b""
     for _ in range(300):  # a node (1) of the graph has an attribute (5) with a graph (6)
         graph = _field(1, _field(5, _field(6, graph)))
-    with pytest.raises(BackboneError, match="no ONNX file"):
+    with pytest.raises(BackboneError, match="not an ONNX file"):
         check_model(_field(7, graph))
 
 
