@@ -2,10 +2,12 @@
 
 They are grey, (N, H, W) uint8, coloured, (N, H, W, 3) uint8, or vectors, (N, D) float32.
 
-    source.py    finds the format of a source and reads it
+    readers.py   the table of all formats, each with its readers
+    source.py    finds the format of a source and reads it at once
     in_pieces.py opens it to be read in pieces, from any row on
+    locations.py says where images came from, and whether they are still there
     imageset.py  the set of images, and parts of it
-    origin.py    where they came from
+    origin.py    where images came from and how they were chosen, as it is stored
     arrays/, pictures/, archives/, columns/  one kind of formats each
     digits.py    scikit-learn's digits
     formats.py   recognises formats; refuses others, and names what to convert them to

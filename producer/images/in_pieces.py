@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from producer.images.formats import DIGITS, EXPLICIT_DIGITS, SourceKind, kind_of, locate
-from producer.images.pieces.npy import NpyPieces, can_read
-from producer.images.preprocessing import ReadAs
-from producer.images.source import name_of, open_pieces, origin_of
+from producer.images.formats import DIGITS, EXPLICIT_DIGITS, kind_of, locate
+from producer.images.locations import name_of, origin_of
+from producer.images.pieces.allowance import Allowance
+from producer.images.preprocessing import AS_IS, Changes, Preprocessing
+from producer.images.readers import FORMATS, Wanted
 from producer.images.stores import is_stored
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from producer.images.origin import DataOrigin
     from producer.images.pieces.piece import Pieces
-    from producer.images.preprocessing import Preprocessing
+
+
+def open_pieces(
+    source: str | Path,
+    preprocessing: Preprocessing = AS_IS,
+    *,
+    part: str | None = None,
+    allowance: Allowance | None = None,
+) -> tuple[Pieces, Changes] | None:
+    """Return the rows of ``source`` in pieces, and what counts their changes; None if it is read as a whole.
+
+    The arguments are those of `producer.images.source.read_images`, and so is what is raised.
+    """
+    if str(source) in (DIGITS, EXPLICIT_DIGITS) or is_stored(str(source)):
+        return None
+    path, part = locate(source) if part is None else (Path(source), part)
+    known = FORMATS[kind_of(path)]
+    if known.in_pieces is None or (part is not None and not known.has_parts):
+        return None
+    changes = Changes()
+    pieces = known.in_pieces(Wanted(path, part, preprocessing, changes, allowance or Allowance()))
+    return None if pieces is None else (pieces, changes)
 
 
 def open_in_pieces(
-    source: str | Path, labels: str | Path | None, preprocessing: Preprocessing
+    source: str | Path,
+    labels: str | Path | None,
+    preprocessing: Preprocessing,
+    part: str | None = None,
+    allowance: Allowance | None = None,
 ) -> tuple[Pieces, DataOrigin, tuple[str, ...]] | None:
     """Return what ``source`` names, to be read in pieces, where it is, and remarks on it, for display.
 
@@ -28,28 +53,18 @@ def open_in_pieces(
     Args:
         labels: a file of labels, which the caller reads.
         preprocessing: what is done to each image.
+        part, allowance: as for `open_pieces`.
 
     Raises:
         ImageError: as `read_images` says.
     """
-    if source in (DIGITS, EXPLICIT_DIGITS) or is_stored(str(source)):
+    opened = open_pieces(source, preprocessing, part=part, allowance=allowance)
+    if opened is None:
         return None
-    path, part = locate(source)
-    pieces: Pieces
-    remarks: tuple[str, ...] = ()
-    if kind_of(path) is SourceKind.NPY and part is None:
-        is_images = preprocessing.read_as in (None, ReadAs.IMAGES)
-        if preprocessing.changes_pixels or not is_images or not can_read(path):
-            return None
-        pieces = NpyPieces(path)
-    else:
-        opened = open_pieces(source, preprocessing)
-        if opened is None:
-            return None
-        pieces, changes = opened
-        remarks = tuple(changes.remarks)
-        is_resized_vector = len(pieces.shape) == 1 and preprocessing.changes_pixels
-        if is_resized_vector or (labels is not None and pieces.classes is not None):
-            return None
+    pieces, changes = opened
+    is_resized_vector = len(pieces.shape) == 1 and preprocessing.changes_pixels
+    if is_resized_vector or (labels is not None and pieces.classes is not None):
+        return None
+    path, part = locate(source) if part is None else (Path(source), part)
     origin = origin_of(name_of(path, part), path, part, labels, preprocessing, hashes=False)
-    return None if origin is None else (pieces, origin, remarks)
+    return None if origin is None else (pieces, origin, tuple(changes.remarks))

@@ -8,7 +8,8 @@ from dataclasses import replace
 from producer.images.in_pieces import open_in_pieces
 from producer.images.origin import DataOrigin
 from producer.images.preprocessing import DifferentSizesError, Fit, Preprocessing, ReadAs
-from producer.images.source import for_network, read_labels
+from producer.images.readers import read_labels
+from producer.images.source import for_network
 from producer.images.values.labels import to_labels
 from producer.intake.references import refuse_unnamed
 from producer.intake.source import READ_IN_PIECES_BYTES, LargeSource

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from typing import Any
 
 from producer.dashboard.report.run_facts import Provenance
+from producer.images.locations import is_unchanged
 from producer.images.origin import DataOrigin
-from producer.images.source import is_unchanged
 from producer.runs import queries
 from producer.runs.request import option_name
 from schema.parameters import Parameters, fields_of, is_list

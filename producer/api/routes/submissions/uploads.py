@@ -32,7 +32,8 @@ from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
 from producer.images.pieces.preparation import prepare
 from producer.images.preprocessing import Changes, DifferentSizesError, LaterColourError, Preprocessing
-from producer.images.source import for_network, read_images, read_labels
+from producer.images.readers import read_labels
+from producer.images.source import for_network, read_images
 from producer.images.values.kinds import to_images
 from producer.images.values.labels import to_labels
 from schema.errors import ImageError, NetworkError, ParameterError, RequestRefused

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from producer.images.source import open_pieces, read_images
+from producer.images.in_pieces import open_pieces
+from producer.images.source import read_images
 from schema.errors import ImageError
 
 GREY = np.random.default_rng(3).integers(0, 256, (4, 6, 5), np.uint8)
