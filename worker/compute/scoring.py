@@ -119,16 +119,16 @@ def labels_of(batch_input: BatchInput) -> NDArray[np.int16] | None:
 
 
 def read_energies(
-    network: TrainedNetwork, batch_input: BatchInput, stored: Sequence[StoredReads], images: Collection[int]
+    terms: LinearTerms, batch_input: BatchInput, stored: Sequence[StoredReads], images: Collection[int]
 ) -> dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]]:
     """Return energies (R,) float64 by Q and classes (R,) int64, -1: none or several, of each image's reads.
 
-    ``images`` are indices within ``batch_input``; those without reads in ``stored`` are left out.
+    ``terms`` are those of ``batch_input``, and ``images`` indices within it; those without reads in
+    ``stored`` are left out.
 
     Raises:
         Corrupt: images or sample sets are damaged.
     """
-    terms = linear_terms(network, batch_input)
     energies = {}
     for part in stored:
         wanted = [k for k in images if part.first_image <= k < part.first_image + part.count]

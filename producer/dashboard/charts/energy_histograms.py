@@ -20,14 +20,17 @@ from schema.settings import load
 _REPORT_S = 120.0
 
 Histogram = Mapping[str, Any]
-"""`edges` of the bins, (n + 1,); `classes`: (n,) counts by class, -1 for none or several classes."""
+"""`edges` of the bins, (n + 1,); `classes`: (n,) counts by class, -1 for none or several classes.
+
+Both are missing where no reads are stored. `visible`: see `visible_values.chart`.
+"""
 
 
 @contextmanager
 def start(run: int, images: Sequence[int]) -> Iterator[Callable[[], tuple[dict[int, Histogram], list[str]]]]:
-    """Start to compute the histograms of ``images`` in ``run``.
+    """Start to compute the histograms of ``images`` in ``run``, and the values of their visible units.
 
-    Yields a function that waits for the histograms, and returns them by image, or a note why there are none.
+    Yields a function that waits for them, and returns them by image, or a note why there are none.
     """
     if not images:
         yield lambda: ({}, [])

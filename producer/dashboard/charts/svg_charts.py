@@ -263,6 +263,43 @@ def rate(
     )
 
 
+def signed(
+    title: str,
+    x_label: str,
+    y_label: str,
+    parts: Sequence[tuple[str, NDArray[np.float64]]],
+    bound: float,
+    size: Size = SMALL,
+) -> Chart:
+    """Return bars of ``size`` up and down from 0, with ``title``, ``x_label`` and ``y_label``.
+
+    Args:
+        parts: name and (n,) values of each kind; one kind follows another along the axis.
+        bound: the largest size of a value; the axis goes from its negative to it.
+    """
+    (width, height), top = size.inner, float(_TOP)
+    values = np.concatenate([part for _, part in parts])
+    step, unit, zero = width / len(values), height / (2.0 * bound), top + height / 2.0
+    series, first = [], 0
+    for name, part in parts:
+        bars = []
+        for k, value in enumerate(part.tolist(), first):
+            length = max(abs(value) * unit, 0.5)  # one of 0 is seen
+            text = f"{x_label} {k}{f' of {name}' if name else ''}: {number_text(value, 4)}"
+            x, y = _LEFT + k * step, zero - length if value > 0 else zero
+            bars.append(Rect(x, y, max(step - 0.5, 0.5), length, text))
+        series.append(Series(name, tuple(bars)))
+        first += len(part)
+    places = nice(0.0, float(len(values) - 1), width // _TICK)
+    x_ticks = tuple(Tick(_LEFT + (k + 0.5) * step, f"{k:.0f}") for k in places if k.is_integer())
+    y_ticks = tuple(
+        Tick(zero - value * unit, number_text(value)) for value in nice(-bound, bound, int(height) // 25)
+    )
+    low, high = (number_text(float(end), 4) for end in (values.min(), values.max()))
+    summary = f"{count_text(len(values), 'value')} from {low} to {high}"
+    return Chart(title, x_label, y_label, x_ticks, y_ticks, tuple(series), summary, size)
+
+
 def _bars(
     title: str,
     axes: tuple[str, str],

@@ -41,7 +41,7 @@ def of_report(session: Session, run: int) -> dict[str, Any]:
 
 
 def of_energies(session: Session, run: int, image: int) -> dict[str, Any]:
-    """Return what decides the energies of ``image`` of ``run`` in ``session``; raise NotFound."""
+    """Return what decides what is computed of ``image`` of ``run`` in ``session``; raise NotFound."""
     queries.run(session, run)
     batch = (
         select(Batch.id, Batch.fence, Batch.sampled_at, BatchImages.images_sha256)
@@ -52,6 +52,7 @@ def of_energies(session: Session, run: int, image: int) -> dict[str, Any]:
     )
     return {
         **_of_run(session, run),
+        "shows": ("visible", "energies"),  # earlier versions stored energies alone
         "batch": [tuple(row) for row in session.execute(batch)],
     }
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from producer.dashboard.report import run_facts
 from producer.dashboard.report.run_facts import Picture
+from schema.quantities import count_text, number_text
 
 _MAX_PICTURES = 20_000  # in memory, of a kilobyte or so each
 
@@ -22,6 +23,15 @@ _MAX_PICTURES = 20_000  # in memory, of a kilobyte or so each
 _MOST_BARS = 64  # of a vector; the values that each stands for are averaged
 _BAR_HEIGHT = 24
 _PAPER, _INK, _AXIS = 255, 40, 190
+
+
+def picture(pixels: NDArray[np.generic], white: int, source: str | None) -> Picture:
+    """Return the image of ``pixels`` and ``white``, which `draw` takes, of the file ``source`` for a page."""
+    vector = None
+    if pixels.ndim == 1:
+        low, high = (number_text(float(end), 4) for end in (pixels.min(), pixels.max()))
+        vector = f"{count_text(len(pixels), 'value')} from {low} to {high}"
+    return Picture(draw(pixels, white), source, vector)
 
 
 def draw(pixels: NDArray[np.generic], white: int) -> str:
@@ -79,7 +89,7 @@ class PictureCache:
         if missing:
             white = run_facts.white_of(session, run)
             for image, (pixels, source) in run_facts.read_pixels(session, run, missing).items():
-                found[image] = Picture(draw(pixels, white), source)
+                found[image] = picture(pixels, white, source)
         with self._lock:
             for image in missing:
                 self._pictures[keys[image]] = found[image]

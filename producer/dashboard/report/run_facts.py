@@ -49,10 +49,17 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image for a page: its pixels as a `data:` address, and the name of its file, if it had one."""
+    """An image for a page.
+
+    Attributes:
+        address: a picture of it, as a `data:` address.
+        source: name of its file, if it had one.
+        vector: of a vector, how many values it has and their range; None: it is a picture.
+    """
 
     address: str
     source: str | None
+    vector: str | None = None
 
 
 @dataclass(frozen=True)

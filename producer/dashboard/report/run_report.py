@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from producer.dashboard.charts import cells, energy_histograms
+from producer.dashboard.charts import cells, energy_histograms, visible_values
 from producer.dashboard.report import pictures, provenance, run_facts, run_values
-from producer.dashboard.report.run_facts import Picture, RunFacts
+from producer.dashboard.report.run_facts import RunFacts
 from producer.dashboard.web.rendering import environment
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
@@ -37,11 +37,14 @@ def html(session: Session, run: int) -> str:
     with energy_histograms.start(run, drawn) as finish:
         chip, missing = _chip(session, facts)
         values = _values(session, facts)
-        histograms, notes = finish()
+        found, notes = finish()
     values |= {"chip": chip, "notes": notes + missing}
     for shown, image in zip(values["images"], facts.least_certain, strict=True):
-        if (histogram := histograms.get(image.result.image)) is not None:
-            shown["energies"] = energy_histograms.chart(histogram, image.result.predicted, facts.classes)
+        if (computed := found.get(image.result.image)) is None:
+            continue
+        shown["visible"] = visible_values.chart(computed["visible"])
+        if "edges" in computed:
+            shown["energies"] = energy_histograms.chart(computed, image.result.predicted, facts.classes)
     return environment().get_template("report.html.j2").render(values)
 
 
@@ -100,7 +103,7 @@ def _values(session: Session, facts: RunFacts) -> dict[str, Any]:
             run_values.image_values(
                 image.result,
                 image.scores,
-                Picture(pictures.draw(image.pixels, image.white), image.source),
+                pictures.picture(image.pixels, image.white, image.source),
                 names,
                 run_values.BEST_CLASSES,
             )

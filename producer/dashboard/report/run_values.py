@@ -195,6 +195,7 @@ def image_values(
         "number": result.image,
         "file": picture.source,
         "source": Markup(picture.address),  # noqa: S704 - base64: it need not be escaped
+        "vector": picture.vector,
         "predicted": None if result.predicted is None else names[result.predicted],
         "label": None if result.label is None else names[result.label],
         "verdict": "" if result.label is None else "wrong" if is_wrong else "right",
@@ -204,5 +205,6 @@ def image_values(
         "gap": "" if result.energy_gap is None else f"{result.energy_gap:.3f}",
         "margin": f"{result.margin:.3f}",
         "scores": [(name, share) for name, share in shares if share or best is None],
+        "visible": None,
         "energies": None,
     }

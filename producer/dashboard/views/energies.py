@@ -1,4 +1,4 @@
-"""Energy histograms of single images: computed by workers once for their content, and drawn here."""
+"""Visible values and energies of single images: computed by workers, once for their content."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ AGAIN_S = 2  # until a browser asks again
 
 @dataclass(frozen=True)
 class EnergyState:
-    """The histogram of an image, or why there is none yet.
+    """The histogram of an image and the values of its visible units, or why there are none yet.
 
     Attributes:
-        text: what is awaited, for people.
-        error: why a worker could not compute it; it is asked for again after a minute.
+        text: why there is no histogram, for display.
+        error: why a worker could not compute it; unless its reads are gone, it is asked for again after a
+            minute.
     """
 
     histogram: dict[str, Any] | None
     text: str = ""
     error: str | None = None
+    visible: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class EnergyCharts:
             key = run, kind, digest(content.of_energies(session, run, image))
             found = renderings.find(session, *key)
         if found is not None and found.body is not None:
-            return EnergyState(json.loads(found.body))
+            return _computed(json.loads(found.body))
         with database.transaction() as session:
             now = database.now(session)
             is_new = renderings.ask(session, *key, now=now)
@@ -53,12 +55,22 @@ class EnergyCharts:
         if is_new:
             self.send(Message(Task.COMPUTE_HISTOGRAMS, run))
         if found is not None and found.error is not None and not is_new:
-            return EnergyState(None, f"The energies cannot be computed: {found.error}", found.error)
+            return _failed(found.error)
         if alive:
             return EnergyState(None, "Computing: a worker does it when no batch waits for it.")
         return EnergyState(
             None, "No worker is alive: the energies are computed once `annealq up` starts one."
         )
+
+
+def _computed(values: dict[str, Any]) -> EnergyState:
+    """Return the state of an image by what a worker has computed: ``values`` as its JSON has them."""
+    visible, error = values.pop("visible", None), values.pop("error", None)
+    return EnergyState(values, visible=visible) if error is None else _failed(error, visible)
+
+
+def _failed(error: str, visible: dict[str, Any] | None = None) -> EnergyState:
+    return EnergyState(None, f"The energies cannot be computed: {error}", error, visible)
 
 
 def svg(histogram: dict[str, Any], predicted: int | None, names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from producer.dashboard.charts import visible_values
 from producer.dashboard.report import run_facts, run_values
 from producer.dashboard.views.energies import AGAIN_S, EnergyCharts, svg
 from producer.dashboard.views.run_parts import RunCaches
@@ -132,6 +133,7 @@ class ImagePages:
             values = self._values(session, number, [result], names, best=None)[0]
             following = _page(session, number, wanted, image, limit=1)
         here = f"{visit.root}/runs/{number}"
+        energies = self._charts.find(visit.database, number, image)
         return visit.render(
             "image.html.j2",
             title=f"Image {image} of run {number}",
@@ -142,7 +144,8 @@ class ImagePages:
             here=here,
             query=wanted.query,
             following=following[0].image if following else None,
-            energies=self._charts.find(visit.database, number, image),
+            energies=energies,
+            visible=None if energies.visible is None else visible_values.chart(energies.visible),
             again_s=AGAIN_S,
         )
 

@@ -82,6 +82,7 @@ def test_a_page_polls_until_a_worker_has_computed_the_energies(
     shown = http.get(page).text
     assert f'<img id="energies" class="energies" src="{page}/energies.svg"' in shown
     assert "Computing" not in shown
+    assert "<title>visible unit 0: " in shown
     drawn = http.get(f"{page}/energies.svg")
     assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
     assert drawn.text.startswith("<svg")
@@ -140,7 +141,10 @@ def test_energies_that_cannot_be_computed_are_explained_and_tried_again(
     with database.transaction() as session:
         session.execute(delete(SampleSet))
     compute_histograms(context, finished)
-    assert "annealq runs prune" in http.get(page).text
+    without_reads = http.get(page).text
+    assert "annealq runs prune" in without_reads
+    assert "<title>visible unit 0: " in without_reads  # they need no reads
+    assert http.get(f"{page}/energies.svg").status_code == 503
 
 
 def test_all_who_ask_at_once_share_one_drawing(database: Database, finished: int) -> None:

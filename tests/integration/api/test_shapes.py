@@ -80,12 +80,36 @@ def test_a_run_of_each_kind(
     assert http.get(f"/v1/runs/{rescored}").json()["state"] == "done"
     page = http.get(f"/runs/{run}")
     assert page.status_code == 200
-    report = http.get(f"/runs/{run}/report.html").text
-    assert report.count("data:image/png;base64,") >= len(images)
+    assert http.get(f"/runs/{run}/report.html").status_code == 200
     seen = examination.examine(
         context.database, load(), WorkerSettings(), lambda _name, _size: lambda _done: None
     )
     assert seen.findings == ()
+
+
+@pytest.mark.parametrize(("images", "pictures"), [(COLOURS, 1), (VECTORS, 0)])
+def test_an_image_is_shown_as_a_picture_or_by_its_visible_units(
+    http: httpx.Client,
+    context: Context,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    images: np.ndarray,
+    pictures: int,
+) -> None:
+    monkeypatch.setenv("ANNEALQ_DATABASE_URL", database_url)  # for the program that computes energies
+    run = send(http, npz(images=images, labels=LABELS), reads=5).json()["run_id"]
+    work_off(context, Message(Task.DISPATCH))
+    page = f"/runs/{run}/images/3"
+    http.get(page)  # asks for them
+    work_off(context, Message(Task.COMPUTE_HISTOGRAMS, run))
+    shown = http.get(page).text
+    assert shown.count("data:image/png;base64,") == pictures
+    assert shown.count("<title>visible unit ") == 4
+    low, high = VECTORS[3].min(), VECTORS[3].max()
+    assert (f"a vector of 5 values from {low:.4g} to {high:.4g}" in shown) is not bool(pictures)
+    report = http.get(f"/runs/{run}/report.html").text
+    assert report.count("<title>visible unit ") == 4 * len(images)
+    assert report.count("data:image/png;base64,") == pictures * len(images)
 
 
 def test_what_may_be_two_things_needs_a_choice(http: httpx.Client, address: str, context: Context) -> None:

@@ -106,6 +106,12 @@ def test_energies_are_those_of_the_stored_reads(
     assert np.abs(expected[0] - counted).sum() <= 2  # float32 against float64 at an edge
     one_hot = stored.bits[3][:, -10:].sum(axis=1) == 1
     assert sum(spectra["13"]["classes"].get("-1", [0])) == READS - one_hot.sum()
+    with context.database.reading() as session:
+        network_id = session.execute(select(Run.network_id).where(Run.id == run)).scalar_one()
+        network = context.networks.get(session, network_id)
+    for image in (3, 13):
+        alone = network.features(some_images(25).images[image : image + 1])[0]
+        np.testing.assert_allclose(spectra[str(image)]["visible"]["values"], alone, rtol=1e-3)
 
 
 def test_the_page_is_one_file_that_fetches_nothing(

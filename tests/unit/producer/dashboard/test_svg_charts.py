@@ -74,3 +74,19 @@ def test_round_numbers_lie_inside_and_are_not_many(low: float, span: float, coun
 
 def test_an_axis_of_one_value_has_one_tick() -> None:
     assert svg_charts.nice(3.0, 3.0, 5) == [3.0]
+
+
+def test_signed_bars_stand_on_zero_and_are_as_long_as_their_values() -> None:
+    first, second = np.array([0.5, -1.0]), np.array([0.0, 2.0, -0.25])
+    chart = svg_charts.signed("t", "unit", "value", [("photo", first), ("tone", second)], 2.0)
+    unit = chart.size.inner[1] / 4  # from -2 to 2
+    bars = [bar for series in chart.series for bar in series.bars]
+    assert [bar.x for bar in bars] == sorted(bar.x for bar in bars)
+    zero = next(tick.position for tick in chart.y_ticks if tick.text == "0")
+    ends = [
+        bar.y if value > 0 else bar.y + bar.height for bar, value in zip(bars, (*first, *second), strict=True)
+    ]
+    assert [(zero - end) / unit for end in ends] == pytest.approx([0.5, -1.0, 0.0, 2.0, -0.25], abs=0.02)
+    assert all(min(abs(bar.y - zero), abs(bar.y + bar.height - zero)) < 1e-9 for bar in bars)
+    assert bars[3].text == "unit 3 of tone: 2"
+    assert chart.summary == "5 values from -1 to 2"
