@@ -35,12 +35,16 @@ def search_text(progress: Mapping[str, Any] | None) -> str:
     'adding copies on free qubits, 12 s of 60 s at most'
     >>> search_text({"step": "fill", "fraction": 0.2})
     'adding copies on free qubits, 20 % of its time limit'
+    >>> search_text({"step": "done", "fraction": 1.0, "limit_s": 60.0})
+    'checking what was found'
     >>> search_text(None)
     'connecting to the solver'
     """
     if progress is None:
         return "connecting to the solver"
     step, share, limit_s = str(progress["step"]), float(progress["fraction"]), progress.get("limit_s")
+    if step == "done":  # its fraction is 1, however early the search ended
+        return STEPS[step]
     if limit_s is None:
         of_limit = f"{share:.0%}".replace("%", " %") + " of its time limit"
     else:
