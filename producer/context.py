@@ -52,13 +52,13 @@ def database(settings: Settings | None = None) -> Iterator[Database]:
     opened = Database((settings or load()).database_url)
     try:
         opened.require_current()
-        with act_as(actor=_user()):
+        with act_as(actor=user()):
             yield opened
     finally:
         opened.dispose()
 
 
-def _user() -> str:
+def user() -> str:
     """Return who runs this process, as USER@HOST."""
     try:
         name = getpass.getuser()

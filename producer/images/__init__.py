@@ -4,6 +4,7 @@ They are grey, (N, H, W) uint8, coloured, (N, H, W, 3) uint8, or vectors, (N, D)
 
     readers.py   the table of all formats, each with its readers
     source.py    finds the format of a source and reads it at once
+    given.py     reads images that are given as numbers
     in_pieces.py opens it to be read in pieces, from any row on
     locations.py says where images came from, and whether they are still there
     imageset.py  the set of images, and parts of it

@@ -7,6 +7,7 @@ dictionary; `producer.jobs.submit` makes a run of it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
@@ -21,7 +22,7 @@ from producer.images.preprocessing import Fit, Preprocessing, ReadAs
 from schema.calendar.run_hours import ALWAYS_OPEN, RunHours
 from schema.calendar.windows import MAX_WINDOWS, Windows, find_zone
 from schema.errors import ParameterError
-from schema.parameters import AUTO, MAX_BATCH_SIZE, Parameters, Solver, Validated, solver
+from schema.parameters import AUTO, MAX_BATCH_SIZE, Parameters, Solver, Validated, fields_of, solver
 
 if TYPE_CHECKING:
     from producer.images.imageset import ImageSet
@@ -33,6 +34,15 @@ MAX_BUDGET_US = 10**15  # 31 years
 _OPTIONS = {"read_as": "--as"}  # of parameters whose name is a word of Python
 _LISTS = ("classes", "windows", "tags", "prices")
 _NAMED = ("digits", "sklearn:digits")
+# Options whose fields have other names or types.
+_CONVERTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "budget_s": ("budget_us", lambda seconds: math.ceil(seconds * 1e6)),
+    "calibration": ("calibrated", bool),
+    "classes": ("classes", lambda names: tuple(names.split(","))),
+    "window": ("windows", lambda hours: (hours,) if isinstance(hours, str) else tuple(hours)),
+    "tz": ("zone", str),
+    **{name: (name, tuple) for name in ("tags", "prices")},
+}
 
 
 def read_share(value: Any) -> Any:
@@ -250,6 +260,17 @@ class RunRequest(Validated):
                 Windows.parse(self.windows, self._zone)
         elif self.zone is not None:
             raise ParameterError(f"tz {self.zone} applies to window and deadline, but neither is given")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Return the request of ``options``, named as in POST /v1/runs; None: not given."""
+        given = {name: value for name, value in options.items() if value is not None}
+        asked = {name: given.pop(name) for name in fields_of(Parameters) if name in given}
+        converted = [(_CONVERTED.get(name, (name, lambda same: same)), v) for name, v in given.items()]
+        values = {name: convert(value) for (name, convert), value in converted}
+        if unknown := values.keys() - fields_of(cls).keys():
+            raise ParameterError(f"unknown option {min(unknown)!r}: `annealq classify --help` lists them")
+        return cls(**values, asked=asked)
 
     @property
     def chooses_reads(self) -> bool:

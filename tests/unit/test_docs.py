@@ -20,6 +20,7 @@ from tests.documents import DIRECTIVES, PAGES, ROOT, Block
 
 BLOCKS = [block for page in PAGES for block in documents.blocks(page)]
 _SIDES = ("producer", "worker", "schema")
+_PUBLIC = ROOT / "producer" / "public" / "annealq"
 _PATH = re.compile(r"(?:producer|worker|schema|migrations|tests|docs|\.ci)/[\w./*-]*[\w/]")
 
 
@@ -96,6 +97,7 @@ def test_the_map_shows_every_room_with_its_own_sentence() -> None:
     (text,) = (block.text for block in documents.blocks(ROOT / "README.md") if "schema/tables/" in block.text)
     shown = {" ".join(line.split()) for line in text.splitlines()}
     paths = sorted(path for side in _SIDES for path in (ROOT / side).glob("*/__init__.py"))
+    paths.append(_PUBLIC / "__init__.py")
     rooms = {path.parent.relative_to(ROOT).as_posix(): _sentence(path) for path in paths}
     missing = [
         f"{room}/ {sentence}" for room, sentence in rooms.items() if f"{room}/ {sentence}" not in shown

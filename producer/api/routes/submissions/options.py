@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -95,6 +94,7 @@ _SAME = (
 )
 
 
+_OTHERS = ("budget_s", "calibration", "classes", "prices", "tags", "tz", "window")
 _ALIASES = {"read_as": "as"}  # words of Python
 
 
@@ -131,18 +131,8 @@ class RequestFields(BaseModel):
         Raises:
             ParameterError: a value is out of range, or the solver does not have it.
         """
-        windows = [self.window] if isinstance(self.window, str) else self.window or []
-        return RunRequest(
-            **self.model_dump(include=set(_SAME)),
-            asked=self.model_dump(include=set(fields_of(Parameters)), exclude_none=True),
-            tags=self.tags,
-            prices=self.prices,
-            classes=None if self.classes is None else tuple(self.classes.split(",")),
-            calibrated=self.calibration,
-            budget_us=None if self.budget_s is None else max(math.ceil(self.budget_s * 1e6), 1),
-            windows=tuple(windows),
-            zone=self.tz,
-        )
+        asked = {*_SAME, *_OTHERS, *fields_of(Parameters)}
+        return RunRequest.from_options(self.model_dump(include=asked, exclude_none=True))
 
     @property
     def preprocessing(self) -> Preprocessing:

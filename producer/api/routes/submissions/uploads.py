@@ -24,17 +24,16 @@ from producer.api.load.memory import Take
 from producer.dashboard.web import transfers
 from producer.files import temporary
 from producer.images.arrays.idx import find_labels_file
+from producer.images.given import read_given
 from producer.images.imageset import ImageSet
 from producer.images.origin import DataOrigin
 from producer.images.pictures.entry import SUFFIXES, is_picture
 from producer.images.pictures.picture import announced_pixels, read_picture
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
-from producer.images.pieces.preparation import prepare
 from producer.images.preprocessing import Changes, DifferentSizesError, LaterColourError, Preprocessing
 from producer.images.readers import read_labels
 from producer.images.source import for_network, read_images
-from producer.images.values.kinds import to_images
 from producer.images.values.labels import to_labels
 from schema.errors import ImageError, NetworkError, ParameterError, RequestRefused
 from schema.network.layers import Input
@@ -189,15 +188,7 @@ def read_files(
 
 def read_numbers(request: Numbers) -> ImageSet:
     """Return the images in the JSON body ``request``; raise ImageError if values or labels are invalid."""
-    changes, labels = Changes(), None if request.labels is None else _array(request.labels, "labels")
-    count = None if labels is None or not labels.shape else len(labels)
-    images = to_images(
-        _array(request.images, "images"), "images", request.preprocessing, changes, labels=count
-    )
-    if not ImageShape.of(images).is_vector:
-        images = prepare(images, request.preprocessing, changes)
-    numbers = None if labels is None else to_labels(labels, len(images), "labels")
-    return ImageSet("images", images, numbers, None, None, changes.notes(), origin=_sent("images"))
+    return read_given(request.images, request.labels, request.preprocessing)
 
 
 def read_uri(uri: str, options: Reading, limits: ApiSettings, allowed: Allowance, takes: Takes) -> ImageSet:
@@ -357,12 +348,3 @@ def _decode_all(
 
 def _sent(name: str) -> DataOrigin:
     return DataOrigin(name, name, uploaded=True)
-
-
-def _array(values: object, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    try:
-        return np.asarray(values)
-    except (ValueError, OverflowError, TypeError):
-        raise ImageError(
-            f"{name}: rows or images of different sizes: give all rows one length, all images one size"
-        ) from None
