@@ -8,6 +8,7 @@ import importlib
 import pytest
 
 MODULES = [
+    "annealq.heads",
     "annealq.networks",
     "producer.client.blocking",
     "producer.client.errors",

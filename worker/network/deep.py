@@ -148,6 +148,11 @@ class DeepEnergy:
         units = layers.maximise(_VISIBLE_SHARPNESS, [values, *hidden])
         return layers.score(units) - (values * layers.fields[0]).sum(dim=2) + among
 
+    @property
+    def single_states(self) -> Tensor:
+        """Return the class states (1, K, K) with one class unit on each."""
+        return torch.eye(len(self.weight), device=self.weight.device).unsqueeze(0)
+
     def competing_states(self, labels: Tensor, most: int) -> Tensor:
         """Return class states (B, S, K): the class of ``labels`` (B,) alone, then the most likely others.
 
@@ -156,7 +161,7 @@ class DeepEnergy:
         """
         classes = self.weight.shape[0]
         with torch.no_grad():
-            scores = self.scores(torch.eye(classes).unsqueeze(0), free=False)
+            scores = self.scores(self.single_states, free=False)
             ranked = scores.scatter(1, labels.unsqueeze(1), math.inf).topk(min(most + 1, classes)).indices
         alone = fn.one_hot(ranked, classes).to(scores)
         pairs = [alone[:, i] + alone[:, j] for i, j in combinations(range(min(3, alone.shape[1])), 2)]
@@ -240,7 +245,7 @@ def _perturb(
         shifts = _coupling_sums(noise_j)
         shifts[-1] = shifts[-1] + pairs.sum(dim=0) + pairs.sum(dim=1)
         images = len(fields[0])
-        drawn = [2.0 * shift - 2.0 * scaled.draw_h(images, len(shift)) for shift in shifts]
+        drawn = [2.0 * shift - 2.0 * scaled.draw_h(shift.device, images, len(shift)) for shift in shifts]
     noisy = [weight - 4.0 * error for weight, error in zip(couplings, noise_j, strict=True)]
     return [field + error for field, error in zip(fields, drawn, strict=True)], noisy
 
@@ -254,15 +259,17 @@ def _coupling_sums(couplings: list[Tensor]) -> list[Tensor]:
 
 def _couplings(network: NetworkModule) -> tuple[list[Tensor], list[Tensor]]:
     """Return couplings (n_in, n_out) between the layers of units, and biases (n_out,) of the hidden ones."""
-    architecture = network.architecture
+    architecture, device = network.architecture, network.classes.weight.device
     couplings, biases = [], []
     for index, (spec, layer) in enumerate(zip(architecture.energy, network.energy, strict=True)):
         before, after = architecture.unit_shapes[index : index + 2]
         if isinstance(spec, PoolUnits):
-            couplings.append(architecture.alpha * torch.from_numpy(pool_mask(spec, before).copy()).float())
-            biases.append(torch.zeros(math.prod(after)))
+            mask = torch.from_numpy(pool_mask(spec, before).copy()).to(device)
+            couplings.append(architecture.alpha * mask.float())
+            biases.append(torch.zeros(math.prod(after), device=device))
             continue
-        places, mask = (torch.from_numpy(array.copy()) for array in weight_index(spec, before, after))
+        indices = (torch.from_numpy(array.copy()) for array in weight_index(spec, before, after))
+        places, mask = (array.to(device) for array in indices)
         assert isinstance(layer, nn.Conv2d | nn.Linear)  # noqa: S101  (what Network makes of such a layer)
         assert layer.bias is not None  # noqa: S101  (the same)
         couplings.append(layer.weight.reshape(-1)[places] * mask)

@@ -55,10 +55,12 @@ class ScaledErrors:
     h_random: float
     j: float
 
-    def draw_h(self, images: int, *units: int) -> Tensor:
+    def draw_h(self, device: torch.device, images: int, *units: int) -> Tensor:
         """Return errors (images, *units) of h: a part of each image, and a part that all images share."""
-        errors = self.h_random * torch.randn(images, *units)
-        return errors + self.h_persistent * torch.randn(units) if self.h_persistent else errors
+        errors = self.h_random * torch.randn(images, *units, device=device)
+        if not self.h_persistent:
+            return errors
+        return errors + self.h_persistent * torch.randn(units, device=device)
 
     def draw_j(self, couplings: Tensor) -> Tensor:
         """Return errors of J, in the shape and memory layout of ``couplings``, that all images share."""

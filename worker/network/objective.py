@@ -105,10 +105,10 @@ def perturb(
     )
     noise_j = scaled.draw_j(weight)
     noise_pairs = scaled.draw_j(weight.new_empty(classes, classes)).triu(1)
-    noise_c = scaled.draw_h(len(field), classes)
+    noise_c = scaled.draw_h(field.device, len(field), classes)
     around = noise_j.sum(dim=1) + noise_pairs.sum(dim=0) + noise_pairs.sum(dim=1)
     return ClassHead(
-        field - 2 * scaled.draw_h(*field.shape) + 2 * noise_j.sum(dim=0),
+        field - 2 * scaled.draw_h(field.device, *field.shape) + 2 * noise_j.sum(dim=0),
         weight - 4 * noise_j,
         2 * around - 2 * noise_c,
         4 * noise_pairs,
@@ -127,7 +127,7 @@ def _perturb_pooled(
         max(bounds[1], lam / 2, float(weight.detach().abs().max()) / 4),
     )
     noise_j = scaled.draw_j(blocks[0])
-    noisy = blocks - 2 * scaled.draw_h(*blocks.shape) + 2 * noise_j
+    noisy = blocks - 2 * scaled.draw_h(blocks.device, *blocks.shape) + 2 * noise_j
     field = pool_field(noisy, alpha - 4 * noise_j, beta) + 2 * noise_j.sum(dim=1)
     return perturb(ClassHead(field, weight), lam, errors, bounds)
 
@@ -173,7 +173,7 @@ class Objective:
             return self._deep_loss(pixels, labels, free=progress >= 1.0 - plan.free)
         beta = plan.beta * (0.25 + 0.75 * progress)
         head = energy_head(network, network.visible(pixels), beta, plan.lam, self._errors)
-        scores = head.scores(self._states, beta, plan.lam)
+        scores = head.scores(self._states.to(head.field.device), beta, plan.lam)
         predictions = scores.detach()[:, : network.architecture.classes].argmax(dim=1)
         margin = fn.one_hot(labels, len(self._states)) * (beta * plan.margin)
         return self._mean_loss(scores - margin, labels, labels), predictions
@@ -182,7 +182,7 @@ class Objective:
         """Return the cross-entropy of states ``right`` (B,) by ``scores`` (B, S), weighted by ``labels``."""
         if self._weights is None:
             return fn.cross_entropy(scores, right)
-        weights = self._weights[labels]
+        weights = self._weights.to(labels.device)[labels]
         return (weights * fn.cross_entropy(scores, right, reduction="none")).sum() / weights.sum()
 
     def _deep_loss(self, pixels: Tensor, labels: Tensor, *, free: bool) -> tuple[Tensor, Tensor]:
@@ -192,11 +192,28 @@ class Objective:
         if free:
             states, right = deep.competing_states(labels, _COMPETITORS), torch.zeros_like(labels)
         else:
-            states, right = torch.eye(network.architecture.classes).unsqueeze(0), labels
+            states, right = deep.single_states, labels
         scores = deep.scores(states, free=free)
         best = states.expand(len(scores), -1, -1)[torch.arange(len(scores)), scores.detach().argmax(dim=1)]
         margin = fn.one_hot(right, scores.shape[1]) * plan.margin
         return self._mean_loss(scores - margin, right, labels), best.argmax(dim=1)
+
+    def exceeds_bound(self) -> bool:
+        """Return whether `clamp_weights` would change the trained part of Q."""
+        with torch.no_grad():
+            return any(bool((value.abs() > self._bound).any()) for value in self._bounded_weights)
+
+    @property
+    def _bound(self) -> float:
+        return self._training.weight_bound * self._network.architecture.alpha
+
+    @property
+    def _bounded_weights(self) -> list[Tensor]:
+        hidden = self._network.energy.named_parameters() if self._is_deep else ()
+        return [
+            self._network.classes.weight,
+            *(value for name, value in hidden if name.endswith("weight")),
+        ]
 
     def rate_share(self, progress: float) -> float:
         """Return the share of the learning rate at ``progress``, 0 to 1.
@@ -216,13 +233,9 @@ class Objective:
         if self._transfer != "energy":
             return
         network = self._network
-        limit = self._training.weight_bound * network.architecture.alpha
-        bounded = [network.classes.weight]
-        if self._is_deep:
-            bounded += [value for name, value in network.energy.named_parameters() if name.endswith("weight")]
         with torch.no_grad():
-            for value in bounded:
-                value.clamp_(-limit, limit)
+            for value in self._bounded_weights:
+                value.clamp_(-self._bound, self._bound)
             if network.tone is not None:
                 network.tone.threshold.clamp_(_LOWEST, 1.0 - _LOWEST)
 
@@ -255,9 +268,9 @@ def feature_scores(network: NetworkModule, features: Tensor, transfer: str) -> T
     plan, classes = network.architecture.training, network.architecture.classes
     if network.architecture.form == "deep":
         deep = energy_layers(network, features, plan.beta, plan.lam)
-        return deep.scores(torch.eye(classes).unsqueeze(0), free=True)
+        return deep.scores(deep.single_states, free=True)
     head = energy_head(network, features, plan.beta, plan.lam)
-    return head.scores(torch.eye(classes), plan.beta, plan.lam)
+    return head.scores(torch.eye(classes, device=features.device), plan.beta, plan.lam)
 
 
 def scores_of_features(

@@ -1,7 +1,8 @@
 """The public surface of annealq for Python: names that stay within a major version; all else is private.
 
 networks.py  trained networks, their classes, energies and Q matrices
-queue.py     the queue of this machine, without HTTP
+queues.py    the queue of this machine, without HTTP
+heads.py     a torch module that ends a user's own network
 extras.py    what a name needs that may not be installed
 
 A name is imported when it is first used, so that `import annealq` takes milliseconds and needs no torch.
@@ -13,8 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from annealq.heads import EnergyHead
     from annealq.networks import Network
-    from annealq.queue import Queue, QueueOptions
+    from annealq.queues import Queue, QueueOptions
     from producer.client import (
         AsyncClient,
         CalibrateOptions,
@@ -60,6 +62,7 @@ __all__ = [
     "ChangeOptions",
     "Client",
     "ClientError",
+    "EnergyHead",
     "FilterOptions",
     "IdempotencyConflict",
     "ImageError",
@@ -94,9 +97,10 @@ _ERRORS = (
     *("NetworkError", "NotFound", "ParameterError", "SolverError", "StackError", "StorageError"),
 )
 _MODULES = {
+    "EnergyHead": "annealq.heads",
     "Network": "annealq.networks",
-    "Queue": "annealq.queue",
-    "QueueOptions": "annealq.queue",
+    "Queue": "annealq.queues",
+    "QueueOptions": "annealq.queues",
     **dict.fromkeys(_ERRORS, "schema.errors"),
 }
 

@@ -10,6 +10,7 @@ from producer.client import MissingExtra
 _NEEDS = {
     "AsyncClient": ("httpx", "serve"),
     "Client": ("httpx", "serve"),
+    "EnergyHead": ("torch", "worker"),
     "Network": ("torch", "worker"),
 }
 

@@ -130,7 +130,7 @@ def test_importing_it_loads_no_library() -> None:
     assert loaded == {"annealq"}
 
 
-@pytest.mark.parametrize("name", ["Network"])
+@pytest.mark.parametrize("name", ["EnergyHead", "Network"])
 def test_without_torch_it_names_the_extra(name: str) -> None:
     program = _WITHOUT_TORCH.replace("NAME", name)
     assert _printed(program).startswith(f"annealq.{name} needs torch, which is not installed: pip install")
