@@ -123,7 +123,7 @@ def _vector_training(count: int) -> list[str]:
     return [
         f"epochs = {epochs}",
         f"batch_size = {batch}",
-        f"patience = {epochs}  # all epochs: the few images held out do not tell when to stop",
+        _all_epochs(epochs),
         "learning_rate = 0.003",
         "dense_decay = 10.0  # L2 of the first layer",
         "margin = 2.0",
@@ -134,10 +134,17 @@ def _vector_training(count: int) -> list[str]:
 
 def _image_training(count: int, shape: ImageShape) -> list[str]:
     batch = 32 if count < _SMALL else 128
-    lines = [f"epochs = {_epochs(_STEPS, batch, count)}", f"batch_size = {batch}"]
-    if count < _SMALL and min(shape.size) // _block(*shape.size) >= 2 * _LEAST_SIDE:
-        lines.append("shift = 2  # few images: each is moved by up to this many pixels")
+    epochs = _epochs(_STEPS, batch, count)
+    lines = [f"epochs = {epochs}", f"batch_size = {batch}"]
+    if count < _SMALL:
+        lines.append(_all_epochs(epochs))
+        if min(shape.size) // _block(*shape.size) >= 2 * _LEAST_SIDE:
+            lines.append("shift = 2  # few images: each is moved by up to this many pixels")
     return lines
+
+
+def _all_epochs(epochs: int) -> str:
+    return f"patience = {epochs}  # all epochs: the few images held out do not tell when to stop"
 
 
 def _epochs(steps: int, batch: int, count: int) -> int:

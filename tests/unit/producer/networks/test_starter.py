@@ -53,6 +53,14 @@ def test_few_and_unbalanced_images_are_trained_on_accordingly() -> None:
     assert (made.training.refit, made.training.class_weights) == (True, "balanced")
 
 
+@pytest.mark.parametrize(("count", "runs_all"), [(300, True), (1_999, True), (2_000, False)])
+def test_few_images_are_trained_on_for_all_epochs(count: int, runs_all: bool) -> None:
+    labels = np.arange(count) % 2
+    pixels = np.full((count, 8, 8), 255, np.uint8)
+    training = architecture_of(starter_text(ImageSet("photos", pixels, labels, None, None))).training
+    assert (training.patience == training.epochs) is runs_all
+
+
 @pytest.mark.parametrize(
     ("name", "stored"),
     [
