@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
@@ -109,20 +109,27 @@ def watch_training(
     """Show the epochs of ``network_id`` on ``console``; raise AnnealqError if training fails."""
     reader = PatientReader(database, console, check)
     with _bars(console) as bars:
-        bar = bars.add_task("training", total=None, unit="epochs")
+        phases: dict[str, TaskID] = {"training": bars.add_task("training", total=None, unit="epochs")}
         printed = 0
         while True:
             network = reader.read(lambda session, _: networks_queries.network(session, network_id))
             history = (network.metrics or {}).get("epochs", [])
-            total = history[-1]["epochs"] if history else None
-            bars.update(bar, completed=len(history), total=total, description=_epoch(history))
+            for name, epochs in training_phases(history).items():
+                if name not in phases:
+                    phases[name] = bars.add_task(name, total=None, unit="epochs")
+                bars.update(
+                    phases[name],
+                    completed=epochs[-1]["epoch"],
+                    total=epochs[-1]["epochs"],
+                    description=epoch_text(epochs),
+                )
             if network.state is NetworkState.READY:
                 return network
             if network.state is NetworkState.FAILED:
                 raise AnnealqError(f"training {network.name}@{network.version} failed: {network.error}")
             if not console.is_terminal and len(history) > printed:
                 printed = len(history)
-                console.print(_epoch(history))
+                console.print(epoch_text(history))
             check()
             time.sleep(_EVERY_S)
 
@@ -303,14 +310,27 @@ def _left(progress: ImageProgress, now: datetime) -> str:
     return "" if left_s is None else f"about {duration_text(left_s)} left"
 
 
-def _epoch(history: list[dict[str, Any]]) -> str:
-    if not history:
-        return "training"
+def training_phases(history: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the epochs ``history`` of a training, as its row has them, by phase: it may train twice.
+
+    Of a phase that ended early, the last epoch is that of its end.
+    """
+    phases: dict[str, list[dict[str, Any]]] = {}
+    for epoch in history:
+        phases.setdefault("on all images" if epoch.get("refit") else "training", []).append(epoch)
+    for ended in list(phases.values())[:-1]:
+        ended[-1] = {**ended[-1], "epochs": ended[-1]["epoch"]}
+    return phases
+
+
+def epoch_text(history: Sequence[dict[str, Any]]) -> str:
+    """Return the last epoch of ``history`` in words."""
     last = history[-1]
     validation, balanced = last.get("validation_accuracy"), last.get("validation_balanced_accuracy")
     held_out = "" if validation is None else f", {validation:.2%} of held-out images correct"
     held_out += "" if balanced is None else f", {balanced:.2%} on the mean of classes"
-    return f"epoch {len(history)} of {last['epochs']}: loss {last['loss']:.4f}{held_out}"
+    again = "on all images, " if last.get("refit") else ""
+    return f"{again}epoch {last['epoch']} of {last['epochs']}: loss {last['loss']:.4f}{held_out}"
 
 
 def _bars(console: Console) -> Progress:

@@ -18,10 +18,10 @@ Stopped = Literal["epochs", "patience", "asked"]
 
 @dataclass(frozen=True)
 class Epoch:
-    """Metrics of one epoch, counted from 1; accuracies in [0, 1].
+    """Metrics of one epoch of ``epochs``, counted from 1; accuracies in [0, 1].
 
     Those of validation are None if no images are held out, and the balanced accuracy also if the classes are
-    balanced.
+    balanced. A ``refit`` on all images follows the training before, and counts its epochs from 1 again.
     """
 
     epoch: int
@@ -32,6 +32,7 @@ class Epoch:
     validation_loss: float | None
     seconds: float
     validation_balanced_accuracy: float | None = None
+    refit: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as plain JSON."""

@@ -118,7 +118,7 @@ class _TrainingRun:
         )
         self.choice = EpochChoice(self.image_weights, sampled=self.validation is not None)
         self.metrics: list[Epoch] = list(metrics)  # those before this one, and those of this one
-        self._epochs_before = len(metrics)
+        self._is_refit = bool(metrics)
         self.best_epoch = 0
         self.best_weights: dict[str, NDArray[np.float32]] = {}
         self.seconds = 0.0
@@ -211,8 +211,7 @@ class _TrainingRun:
         is_held_out = self.validation is not None
         balanced = self.choice.accuracy(right) if is_held_out and self.is_unbalanced else None
         measured = held_out if is_held_out else (None, None)
-        before = self._epochs_before
-        self.metrics.append(Epoch(before + epoch, before + epochs, *totals, *measured, seconds, balanced))
+        self.metrics.append(Epoch(epoch, epochs, *totals, *measured, seconds, balanced, self._is_refit))
 
     def _scores(
         self, network: NetworkModule, samples: Samples, most: int | None = None, without: Names = ()
