@@ -76,6 +76,11 @@ class RunInfo(dict[str, Any]):
         return str(self["state"])
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what was changed or left out when the images were read."""
+        return tuple(self.get("notes") or ())
+
+    @property
     def is_finished(self) -> bool:
         """Return whether the run ended: it is done, failed or cancelled."""
         return self.state in FINISHED
@@ -205,6 +210,7 @@ def _figures(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         "network": run.get("network"),
         "solver": run.get("solver"),
         "images": _count(run.get("images")),
+        "notes": "; ".join(run.get("notes") or ()) or None,
         "decided": _count(run.get("decided")),
         "undecided": _count(run.get("undecided")),
         "accuracy": None if accuracy is None else f"{accuracy:.2%}",

@@ -19,8 +19,9 @@ from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver
 from schema.quantities import count_text
 from schema.states import BatchState, PausedBy, PreparationState, ProblemState, RunState
-from schema.tables import Batch, Event, Network, Preparation, Problem, Run
+from schema.tables import Batch, Event, Intake, Network, Preparation, Problem, Run
 from schema.tables.costs import charge_ratio, round_charge
+from schema.tables.runs import is_being_read
 
 _UNFINISHED = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSED)
 _UNSAMPLED = (BatchState.PENDING, BatchState.SAMPLING)
@@ -36,7 +37,7 @@ class WaitingRun:
     """A run that is not finished, and its remaining work. None: unknown.
 
     Attributes:
-        images: images that are not submitted yet.
+        images: images that are not submitted yet, with those that its source announces.
         problems, qpu_us: problems and QPU time in microseconds that they need; 0 without qubits.
         seconds: time that they occupy the solver.
         budget_us: QPU time that the run may still be charged, microseconds; None: no limit.
@@ -159,9 +160,12 @@ def last_window_opened(session: Session, now: datetime) -> datetime:
 
 
 def _waiting(session: Session, run: Run) -> WaitingRun:
-    left = _left(session, run.id)
+    to_come = _to_come(session, run.id)
+    left = [*_left(session, run.id), *(to_come or ())]
     images = sum(left)
     problems, qpu_us, seconds, basis = _estimate(session, run, left)
+    if to_come is None:
+        basis += "; more images are being read, its source does not say how many"
     spending = queries.spending_of_run(session, run.id)
     spent_us = spending.charged_us + spending.in_flight_us
     return WaitingRun(
@@ -193,6 +197,18 @@ def _left(session: Session, run: int) -> list[int]:
     return [count - int(done) for count, done in rows if count > done]
 
 
+def _to_come(session: Session, run: int) -> list[int] | None:
+    """Return the images of each batch that will be read of the source of ``run``; None: it does not say."""
+    query = select(Intake.batch_size, Intake.rows, Intake.total).join(Run, Run.id == Intake.id)
+    row = session.execute(query.where(Intake.id == run, is_being_read())).first()
+    if row is None:
+        return []
+    if row.total is None:
+        return None
+    whole, rest = divmod(max(row.total - row.rows, 0), row.batch_size)
+    return [row.batch_size] * whole + [rest] * bool(rest)
+
+
 def _estimate(
     session: Session, run: Run, left: list[int]
 ) -> tuple[int | None, int | None, float | None, str]:
@@ -219,12 +235,14 @@ def _estimate(
 
 def _pace(session: Session, run: Run) -> Pace | None:
     """Return the pace of the run's own problems, of a similar run, or of a similar dry run."""
-    own = _pace_of(session, run.id, "its own problems", run.round)
+    unsampled = select(func.min(Batch.round)).where(Batch.run_id == run.id, Batch.state.in_(_UNSAMPLED))
+    number = session.execute(unsampled).scalar() or run.round  # an earlier one, if its batches were resumed
+    own = _pace_of(session, run.id, "its own problems", number)
     if own is not None:
         return own
-    if run.round > 1 and (first := _pace_of(session, run.id, "problems of its first round")) is not None:
+    if number > 1 and (first := _pace_of(session, run.id, "problems of its first round")) is not None:
         parameters = Parameters.from_dict(run.parameters)
-        reads = (parameters.rounds or ())[run.round - 2].reads
+        reads = (parameters.rounds or ())[number - 2].reads
         times = relative_cost(plans_of(session, run), reads, parameters.reads)
         return Pace(first.tiles, round(times * first.problem_us), first.basis)
     others = (
@@ -333,7 +351,7 @@ def _ran(session: Session, run: Run, since: datetime) -> RunActivity:
         solver=run.solver,
         state=run.state,
         images=int(images),
-        left_images=sum(_left(session, run.id)),
+        left_images=sum(_left(session, run.id)) + sum(_to_come(session, run.id) or ()),
         problems=charges.problems,
         charged_us=round_charge(charges.charged),
         wasted_us=round_charge(charges.wasted),

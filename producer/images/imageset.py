@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,6 +56,11 @@ class ImageSet:
     def shape(self) -> ImageShape:
         """Return the shape of an image."""
         return ImageShape.of(self.images)
+
+    @property
+    def stored_origin(self) -> dict[str, Any] | None:
+        """Return the origin with the notes, as rows store it; None: no command names these images."""
+        return None if self.origin is None else replace(self.origin, notes=self.notes).to_dict()
 
     def limit(self, n: int) -> ImageSet:
         """Return the first ``n`` images, or all if there are fewer; raise ParameterError if ``n`` < 1."""
@@ -120,10 +125,14 @@ class ImageSet:
 
     def scaled(self, maximum: int) -> ImageSet:
         """Return the images with 0 to 255 scaled to 0 to ``maximum``, if they are scalable."""
-        if not self.scales or maximum == _BRIGHTEST or self.shape.is_vector:
+        if not self.is_scaled_to(maximum):
             return self
         table = np.rint(np.arange(_BRIGHTEST + 1) * (maximum / _BRIGHTEST)).astype(np.uint8)
         return replace(self, images=in_pieces(table.__getitem__, self.images), scales=False)
+
+    def is_scaled_to(self, maximum: int) -> bool:
+        """Return whether `scaled` changes the images."""
+        return self.scales and maximum != _BRIGHTEST and not self.shape.is_vector
 
     def brightest(self) -> int:
         """Return the largest value of a pixel."""

@@ -45,8 +45,8 @@ def open_in_pieces(
     preprocessing: Preprocessing,
     part: str | None = None,
     allowance: Allowance | None = None,
-) -> tuple[Pieces, DataOrigin, tuple[str, ...]] | None:
-    """Return what ``source`` names, to be read in pieces, where it is, and remarks on it, for display.
+) -> tuple[Pieces, DataOrigin, Changes] | None:
+    """Return what ``source`` names, to be read in pieces, where it is, and what counts their changes.
 
     None: it is of a format, or prepared in a way, that `read_images` reads at once.
 
@@ -67,4 +67,4 @@ def open_in_pieces(
         return None
     path, part = locate(source) if part is None else (Path(source), part)
     origin = origin_of(name_of(path, part), path, part, labels, preprocessing, hashes=False)
-    return None if origin is None else (pieces, origin, tuple(changes.remarks))
+    return None if origin is None else (pieces, origin, changes)

@@ -25,6 +25,7 @@ class DataOrigin:
             them.
         classes, limit: what was taken of the images, first the classes, then the first N.
         schedule, due_at: the schedule that read them, and the time for which it did.
+        notes: what was changed or left out when they were read, for display.
     """
 
     data: str
@@ -43,17 +44,17 @@ class DataOrigin:
     limit: int | None = None
     schedule: str | None = None
     due_at: str | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is known, ready for JSON."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, False)}
+        return {name: value for name, value in asdict(self).items() if value not in (None, False, ())}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return what `to_dict` made ``values`` of; names that a newer version has written are left out."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        if "classes" in known:
-            known["classes"] = tuple(known["classes"])
+        known |= {name: tuple(known[name]) for name in ("classes", "notes") if name in known}
         return cls(**known)
 
     def options(self) -> list[str]:

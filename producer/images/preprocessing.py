@@ -144,6 +144,14 @@ class Changes:
         """Note that the file ``name`` is left out because it is ``why``."""
         self.left_out.setdefault(why, []).append(name)
 
+    def uncounted(self) -> tuple[str, ...]:
+        """Return what was changed and left out, one text each, without numbers and names.
+
+        These are the same wherever a reading was interrupted and continued.
+        """
+        changed = [f"some {what}" for what in self.counts]
+        return (*changed, *(f"some left out, {why}" for why in self.left_out), *self.remarks)
+
     def notes(self) -> tuple[str, ...]:
         """Return what was changed and left out, one text each."""
         changed = [f"{count:,} {what}" for what, count in self.counts.items()]

@@ -90,9 +90,9 @@ def _open(
     opened = open_in_pieces(data, labels, preprocessing)
     if opened is None:
         return None
-    pieces, origin, notes = opened
+    pieces, origin, changes = opened
     own_limit = limit if limit is not None and limit < pieces.count else None
     origin = replace(origin, limit=own_limit, scale_pixels=scale_pixels)
     if labels is None:
-        return LargeSource(pieces, origin, None, notes)
-    return LargeSource(pieces, origin, to_labels(read_labels(labels), pieces.count, labels), notes)
+        return LargeSource(pieces, origin, None, changes)
+    return LargeSource(pieces, origin, to_labels(read_labels(labels), pieces.count, labels), changes)

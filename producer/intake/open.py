@@ -60,7 +60,7 @@ def open_intake(
     group = next(groups(source.read(), size), None)
     if group is None:
         raise ImageError(f"{source.name} holds no images: give another source")
-    images = match_images(replace(group.images, origin=source.origin), network)
+    images = match_images(replace(group.images, origin=source.origin, notes=source.notes), network)
     matching = group._replace(images=images)
     shard = shard_of(source, group, matching) if by_reference else None
     batches = rows_of(matching, 0, 0, size, shard)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from producer.images.origin import DataOrigin
@@ -35,12 +35,16 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True)
 class _Position:
-    """How far a run is read: its images, batches, and digest of content so far, and the next row to read."""
+    """How far a run is read: its images, batches, and digest of content so far, and the next row to read.
+
+    ``notes``: what was changed and left out.
+    """
 
     images: int
     batches: int
     rows: int
     content_sha256: str
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def _take_up(database: Database, run: int, source: LargeSource) -> _Open:
             batch_size=intake.batch_size,
             by_reference=intake.by_reference,
             files=tuple(SourceFile.from_dict(file) for file in intake.files),
-            position=_Position(*row),
+            position=_Position(*row, before.notes),
             has_ended=has_ended,
         )
 
@@ -179,11 +183,15 @@ def _append(
         position.batches + len(batches),
         int(group.rows[-1]) + 1,
         grown_digest(position.content_sha256, batches),
+        tuple(dict.fromkeys((*position.notes, *source.notes, *matching.images.notes))),
     )
     try:
         with database.transaction() as session:
             now = database.now(session)
             append_batches(session, opened.run, batches, first, grown.rows, grown.content_sha256, now=now)
+            if grown.notes != position.notes:
+                origin = replace(origin_of(session, opened.run), notes=grown.notes)
+                session.execute(update(Run).where(Run.id == opened.run).values(data=origin.to_dict()))
             reach(CrashPoint.INTAKE_WRITTEN)
     except StaleState:
         with database.reading() as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from producer.images.imageset import ImageSet
 from producer.images.origin import DataOrigin
+from producer.images.preprocessing import Changes
 from producer.images.stream import printable, translate_errors
 from schema.errors import ImageError
 from schema.quantities import count_text
@@ -52,20 +53,25 @@ class LargeSource:
         pieces: reads it.
         origin: where it is, and what is taken of it.
         labels: (N,) int64 of another file, one for each row; None: its own, if any.
-        notes: what the user should know of it, for display.
+        changes: counts what is changed and left out as it is read.
         by_reference: batches name its rows instead of holding images.
     """
 
     pieces: Pieces
     origin: DataOrigin
     labels: NDArray[np.int64] | None = None
-    notes: tuple[str, ...] = ()
+    changes: Changes = field(default_factory=Changes)
     by_reference: bool = False
 
     @property
     def name(self) -> str:
         """Return the name of the images, for display."""
         return self.origin.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what was changed and left out so far, for display."""
+        return self.changes.uncounted()
 
     @property
     def count(self) -> int:

@@ -24,12 +24,12 @@ _LAYERS = "write layers for these images: `annealq networks new --data DATA --ou
 def match_images(images: ImageSet, network: ChosenNetwork, first: int = 0) -> ImageSet:
     """Check that ``network`` can take ``images``; return them with pixels and labels as the network has them.
 
-    The first of them is image ``first`` of their source.
+    Their notes say what was changed. The first of them is image ``first`` of their source.
 
     Raises:
         ImageError: names what does not match, and what would.
     """
-    images = _fit(images, network)
+    images = replace(_fit(images, network), notes=notes_for(images, network))
     if isinstance(network.takes, ImageInput):
         images = images.scaled(network.takes.image_max)
         brightest = images.brightest()
@@ -74,16 +74,23 @@ def _fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
     return replace(images, images=(to_grey if have.is_colour else to_colour)(images.images))
 
 
+def notes_for(images: ImageSet, network: ChosenNetwork) -> tuple[str, ...]:
+    """Return the notes of ``images``, and what `match_images` changes of them for ``network``."""
+    changed = changes(images, network)
+    return images.notes if changed is None else (*images.notes, changed)
+
+
 def changes(images: ImageSet, network: ChosenNetwork) -> str | None:
-    """Return what `match_images` changes of ``images`` for ``network``, in words; None: nothing."""
+    """Return what `match_images` changes of all ``images`` for ``network``, in words; None: nothing."""
     have, takes = images.shape, network.shape
-    if have == takes or have.is_vector or not isinstance(network.takes, ImageInput):
+    if have.is_vector or not isinstance(network.takes, ImageInput):
         return None
     what = [] if have.size == takes.size else [f"resized to {takes.grey.short} ({network.takes.resize})"]
     if have.is_colour != takes.is_colour:
         what.append(COLOURED if have.is_colour else REPEATED)
-    text = f"{len(images.images):,} {' and '.join(what)}"
-    return f"{images.name}: {text}, as network {network.name!r} takes them"
+    if images.is_scaled_to(network.takes.image_max):
+        what.append(f"scaled from 0 to 255 to 0 to {network.takes.image_max}")
+    return f"all {' and '.join(what)}, as network {network.name!r} takes them" if what else None
 
 
 def class_names(architecture: Architecture, images: ImageSet) -> list[str]:

@@ -81,7 +81,7 @@ def training_set_row(images: ImageSet, labels: NDArray[np.int64]) -> dict[str, A
     return {
         "sha256": arrays.training_checksum(count, shape, pixels, encoded),
         "name": images.name,
-        "data": None if images.origin is None else images.origin.to_dict(),
+        "data": images.stored_origin,
         "count": count,
         **shape.row(),
         "images": zlib.compress(pixels, _DEFLATE_LEVEL),

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import Session
 
+from producer.progress.intake import expected_images
 from schema.states import FINISHED_RUNS
 from schema.tables import Calibration, Classification, Run
 
@@ -47,9 +48,10 @@ def rounds_to_come(session: Session, run: Row[Any] | Run) -> list[RoundToCome]:
         expected: list[float | None] = list(shares[run.round - 1 :])
     else:
         expected = [_uncertain_share(session, run.id, gap, has_sets=has_sets) for _, gap, _ in rounds]
+    images = expected_images(session, run.id)
     return [
         RoundToCome(
-            math.ceil(min(most, 1.0 if share is None else share) * run.images),
+            math.ceil(min(most, 1.0 if share is None else share) * images),
             relative_cost(plans, reads, parameters["reads"]),
             share is not None,
         )

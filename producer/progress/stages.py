@@ -51,8 +51,8 @@ class ImageProgress:
         began_at: when the first problem of its round was sent, or, without qubits, its first batch was begun.
         latest_at: when images were sampled last, or ``under_way`` was read.
         under_way: what is done of batches that are sampled without qubits, if that can be told.
-        round: of reads, in progress. In a later one some images are read again: ``sampled``, ``scored`` and
-            ``failed`` are those of the first.
+        round: of reads, in progress: an earlier one, while its resumed batches are worked on. In a later
+            one some images are read again: ``sampled``, ``scored`` and ``failed`` are those of the first.
         featured: images that have feature vectors, while others wait for theirs; None: none waits.
         again: images that are read in a later round; ``again_sampled`` of them are.
         to_come: what rounds that have not begun are expected to read, in images of the round in progress.
@@ -79,7 +79,7 @@ class ImageProgress:
     @property
     def expected(self) -> int:
         """Return the images that the run will have, as far as its source says."""
-        return self.images if self.intake is None else max(self.images, self.intake.total or 0)
+        return self.images + (0 if self.intake is None else self.intake.to_come or 0)
 
     featured: int | None = None
 
@@ -112,7 +112,8 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
     if row is None:
         raise _missing(run_id)
     in_rounds = _stages(session, run_id)
-    stages, now_stages = in_rounds.get(1, {}), in_rounds.get(row.round, {})
+    number = min((each for each, found in in_rounds.items() if found.keys() & _UNFINISHED), default=row.round)
+    stages, now_stages = in_rounds.get(1, {}), in_rounds.get(number, {})
     scored, failed = stages.get(BatchState.SCORED, 0), stages.get(BatchState.FAILED, 0)
     if failed:  # of a failed batch, some images may be classified
         classified = select(func.count()).where(Classification.run_id == run_id)
@@ -120,24 +121,26 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         scored, failed = scored + partly, failed - partly
     answered, search, under_way = 0, None, None
     times = select(func.min(Batch.started_at), func.max(Batch.sampled_at))
-    times = times.where(Batch.run_id == run_id, Batch.round == row.round)
+    times = times.where(Batch.run_id == run_id, Batch.round == number)
     began_at, latest_at = session.execute(times).one()
-    if row.round == 1:
+    if number == 1:
         began_at = row.started_at
     if Solver(row.solver).is_remote:
-        began_at, latest_at = _problem_times(session, run_id, row.round)
+        began_at, latest_at = _problem_times(session, run_id, number)
         if {BatchState.PENDING, BatchState.SAMPLING} & now_stages.keys():
-            answered, search = _answered(session, run_id, row.round), search_of(session, row)
+            answered, search = _answered(session, run_id, number), search_of(session, row)
     elif BatchState.SAMPLING in now_stages:
-        under_way = batches_under_way(session, run_id, row.round, now)
+        under_way = batches_under_way(session, run_id, number, now)
         latest_at = latest_at if under_way is None else now
     sampled = scored + stages.get(BatchState.SAMPLED, 0)
     again_sampled = 0
-    if row.round == 1:
+    if number == 1:
         sampled += answered
     else:
         ended = (BatchState.SAMPLED, BatchState.SCORED, BatchState.FAILED)
         again_sampled = answered + sum(now_stages.get(state, 0) for state in ended)
+    if number < row.round:
+        began_at = None  # its resumed batches have waited since: no rate follows from these times
     intake = intake_of(session, run_id, now)
     waits = why_waiting(session, row, frozenset(now_stages), now)
     return ImageProgress(
@@ -152,8 +155,8 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         began_at=began_at,
         latest_at=latest_at,
         under_way=under_way,
-        round=row.round,
-        again=sum(now_stages.values()) if row.round > 1 else 0,
+        round=number,
+        again=sum(now_stages.values()) if number > 1 else 0,
         again_sampled=again_sampled,
         to_come=_to_come(session, row),
         intake=intake,

@@ -198,17 +198,22 @@ def _figures(
         table.add_row("parameters", f"by calibration {run.calibrated_by}: {parameters_text(run.parameters)}")
     if run.calibrates is not None:
         table.add_row("purpose", f"calibration {run.calibrates}: {parameters_text(run.parameters)}")
-    table.add_row(
-        "images", f"{run.images:,}, {counts.decided:,} decided, {counts.undecided:,} undecided{_tied(counts)}"
-    )
-    if counts.accuracy is not None:
-        table.add_row("accuracy", f"{counts.accuracy:.2%} ({accuracy_note(run, counts)})")
+    _add_images(table, run, counts)
     if controls := controls_text((run.statistics or {}).get("controls")):
         table.add_row("controls", controls)
     _add_certainty(table, certainty, run.statistics)
     if run.statistics:
         _add_throughput(table, run.statistics)
     return table
+
+
+def _add_images(table: Table, run: queries.RunSummary, counts: queries.Counts) -> None:
+    text = f"{run.images_text}, {counts.decided:,} decided, {counts.undecided:,} undecided{_tied(counts)}"
+    table.add_row("images", text)
+    if run.notes:
+        table.add_row("notes", "; ".join(run.notes))
+    if counts.accuracy is not None:
+        table.add_row("accuracy", f"{counts.accuracy:.2%} ({accuracy_note(run, counts)})")
 
 
 def _add_certainty(table: Table, certainty: Certainty, statistics: dict[str, Any] | None) -> None:
@@ -341,7 +346,6 @@ def runs_table(
         wrapped=("data",),
     )
     for run in runs:
-        scored = run.batches_scored / run.batches
         rate = (run.statistics or {}).get("images_per_second")
         table.add_row(
             str(run.run_id),
@@ -349,8 +353,8 @@ def runs_table(
             run.network,
             run.solver,
             f"{run.state}, waits" if run.run_id in outages else run.state,
-            f"{run.images:,}",
-            f"{scored:.0%}",
+            run.images_text,
+            f"{run.scored_share:.0%}",
             _accuracy(run, accuracies),
             "" if rate is None else f"{rate:,.1f}",
             f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",

@@ -158,7 +158,7 @@ def run_row(
     return {
         **columns,
         "name": images.name,
-        "data": None if images.origin is None else images.origin.to_dict(),
+        "data": images.stored_origin,
         "network_id": network.id,
         "network_reason": network.reason or None,
         "solver": solver,

@@ -22,6 +22,7 @@ from schema.tables import (
     Batch,
     BatchImages,
     Classification,
+    Intake,
     Network,
     Owner,
     Problem,
@@ -30,6 +31,7 @@ from schema.tables import (
     RunTag,
 )
 from schema.tables.costs import IN_FLIGHT, charged_us, in_flight_us, round_charge
+from schema.tables.runs import is_being_read
 
 _PAGE = 5_000  # classifications read at once
 
@@ -46,6 +48,8 @@ class RunSummary:
     state: RunState
     priority: int
     images: int
+    images_to_come: int | None  # not read yet, as its source announces; None: it does not say how many
+    notes: tuple[str, ...]  # what was changed or left out when they were read
     batches: int
     batches_scored: int
     batches_failed: int
@@ -75,6 +79,21 @@ class RunSummary:
         """Return whether a round of reads may still change results that are there."""
         has_rounds = self.parameters.get("rounds") is not None and self.rescored_from is None
         return has_rounds and self.state not in FINISHED_RUNS
+
+    @property
+    def images_text(self) -> str:
+        """Return its number of images, for display: of those that are read so far, while some are not."""
+        if self.images_to_come == 0:
+            return f"{self.images:,}"
+        if self.images_to_come is None:
+            return f"reading, {self.images:,} so far"
+        return f"{self.images:,} of {self.images + self.images_to_come:,} read"
+
+    @property
+    def scored_share(self) -> float:
+        """Return the share of its batches that are scored; as far as its source says, of all images."""
+        known = self.images / (self.images + (self.images_to_come or 0))
+        return known * self.batches_scored / self.batches
 
     @property
     def guarantee_void(self) -> str | None:
@@ -341,10 +360,19 @@ def sources(session: Session, run_id: int, end: int | None = None) -> dict[int, 
     return {first + k: name for first, names in rows for k, name in enumerate(names or ())}
 
 
-def _runs() -> Select[Run, str, int]:
-    return select(Run, Network.name, Network.version).join(Network, Network.id == Run.network_id)
+def _runs() -> Select[Run, str, int, int | None, int | None]:
+    query = select(Run, Network.name, Network.version, Intake.rows, Intake.total)
+    query = query.join(Network, Network.id == Run.network_id)
+    return query.outerjoin(Intake, and_(Intake.id == Run.id, is_being_read()))
 
 
-def _run(row: Row[Run, str, int]) -> RunSummary:
-    run, name, version = row
-    return copy_row(run, RunSummary, run_id=run.id, network=f"{name}@{version}")
+def _run(row: Row[Run, str, int, int | None, int | None]) -> RunSummary:
+    run, name, version, rows, total = row
+    to_come = 0 if rows is None else None if total is None else total - rows
+    values = {
+        "run_id": run.id,
+        "network": f"{name}@{version}",
+        "images_to_come": to_come,
+        "notes": tuple((run.data or {}).get("notes", ())),
+    }
+    return copy_row(run, RunSummary, **values)

@@ -200,6 +200,7 @@ def _insert_run(
 ) -> int:
     row = {
         "name": rescored.name,
+        "data": rescored.data,
         "network_id": rescored.network_id,
         "solver": rescored.solver,
         "parameters": parameters.to_dict(),

@@ -111,6 +111,7 @@ def about(session: Session, run: RunSummary) -> dict[str, Any]:
         "state": run.state,
         "provisional": run.is_provisional,
         "guarantee": (run.statistics or {}).get("guarantee"),
+        "notes": list(run.notes),
         "created_at": run.created_at,
     }
 

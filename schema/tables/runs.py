@@ -18,13 +18,22 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    and_,
     false,
     or_,
     select,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from schema.states import BatchState, IntakeState, NetworkState, PausedBy, ProblemState, RunState
+from schema.states import (
+    FINISHED_RUNS,
+    BatchState,
+    IntakeState,
+    NetworkState,
+    PausedBy,
+    ProblemState,
+    RunState,
+)
 from schema.tables.columns import Base, Key, Leased, known
 
 REVISION = "0021"  # the migration that creates exactly these tables
@@ -171,6 +180,12 @@ def is_read() -> ColumnElement[bool]:
     """
     unread = select(Intake.id).where(Intake.id == Run.id, Intake.state != IntakeState.ENDED)
     return or_(~unread.exists(), Run.paused_by == PausedBy.DEADLINE)
+
+
+def is_being_read() -> ColumnElement[bool]:
+    """Build the condition that a run, joined with its intake, still gets images of its source."""
+    in_time = or_(Run.paused_by.is_(None), Run.paused_by != PausedBy.DEADLINE)
+    return and_(Intake.state != IntakeState.ENDED, Run.state.not_in(FINISHED_RUNS), in_time)
 
 
 class RunTag(Base):

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from producer.progress import backlog, workers
+from producer.progress import backlog, intake, workers
 from producer.progress.workers import WorkerState
 from schema.parameters import Solver
 from schema.states import LIVE_RUNS, DeliveryState, ProblemState, RunState
@@ -31,6 +31,9 @@ def collect(session: Session, now: datetime) -> Iterator[Metric]:
     yield _by_state("annealq_batches", f"Batches {text}", backlog.STATES, batches)
     images = {state: count.images for state, count in counts.items()}
     yield _by_state("annealq_images", f"Images of batches {text}", backlog.STATES, images)
+    unread = intake.count_to_come(session)
+    text = "Images that sources of unfinished runs announce and that are not read yet"
+    yield GaugeMetricFamily("annealq_images_unread", text, unread.images)
     sent = _counts(session, Delivery.state)
     yield _by_state("annealq_webhook_deliveries", "Messages to webhooks by state", DeliveryState, sent)
     yield from _ledger(session)

@@ -14,6 +14,7 @@ class SubmittedCalibration(BaseModel):
     calibration_id: int
     state: CalibrationState
     created: bool
+    notes: list[str] = Field(description="What was changed or left out when the images were read.")
     links: dict[str, str]
 
 

@@ -72,6 +72,13 @@ class ShownNetwork(NetworkFacts):
         return copy_row(network, cls, takes=takes, layers=network.architecture)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AddedNetwork(ShownNetwork):
+    """A network that was sent for training, or imported."""
+
+    notes: list[str]  # what was changed or left out when its training images were read
+
+
 class NetworkList(BaseModel):
     """The networks in the database, newest first, and the names of those that are installed on first use."""
 

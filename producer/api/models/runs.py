@@ -130,6 +130,10 @@ class SubmittedRun(BaseModel):
     run_id: int
     state: RunState
     created: bool
+    notes: list[str] = Field(
+        description="What was changed or left out when the images were read: turned from colour to grey, "
+        "resized, ..."
+    )
     links: RunLinks
 
 

@@ -13,6 +13,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "run_id": 1,
         "state": "queued",
         "created": True,
+        "notes": ["all turned from colour to grey, as network 'mnist' takes them"],
         "links": {
             "self": _RUN_1,
             **{part: f"{_RUN_1}/{part}" for part in ("results", "events", "pause", "resume", "cancel")},

@@ -19,7 +19,7 @@ from schema.quantities import count_text
 from schema.states import PausedBy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from producer.context import AppContext
@@ -97,10 +97,14 @@ def _found_at(images: ImageSet, data: str) -> ImageSet:
 
 def print_notes(images: ImageSet) -> None:
     """Print to standard error, in one line, what was changed or left out when ``images`` were read."""
+    _print_notes(images.name, images.notes)
+
+
+def _print_notes(name: str, notes: Sequence[str]) -> None:
     from producer.reports.terminal import screen
 
-    if images.notes:
-        screen().print(f"{images.name}: {'; '.join(images.notes)}", markup=False, soft_wrap=True)
+    if notes:
+        screen().print(f"{name}: {'; '.join(notes)}", markup=False, soft_wrap=True)
 
 
 def read_all(app: AppContext, run: int, source: LargeSource, key: str | None = None) -> None:
@@ -118,7 +122,7 @@ def read_all(app: AppContext, run: int, source: LargeSource, key: str | None = N
     from producer.reports.progress import StepBars
     from producer.reports.terminal import screen
 
-    notifier = _Notifier(app, run)
+    notifier, said = _Notifier(app, run), source.notes
     images = 0
     with StepBars(screen()) as steps:
         advance = steps.start_step("reading", source.count)
@@ -142,6 +146,7 @@ def read_all(app: AppContext, run: int, source: LargeSource, key: str | None = N
                 raise
             raise typer.Exit(INTERRUPTED) from None
     notifier.ended()
+    _print_notes(source.name, [note for note in source.notes if note not in said])
 
 
 def resume_run(

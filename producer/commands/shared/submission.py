@@ -95,7 +95,8 @@ def _warn(app: AppContext, images: ImageSet, run: int) -> None:
     """Print to standard error what makes the accuracy of ``run`` on ``images`` worse or better than it is."""
     with app.database.reading() as session:
         network = choose_network(session, queries.run(session, run).network, images.shape)
-        warnings = [changes(images, network), background.warning(session, images, network)]
+        changed = changes(images, network)
+        warnings = [changed and f"{images.name}: {changed}", background.warning(session, images, network)]
         now = app.database.now(session)
         warnings.append(other_account(session, queries.run(session, run).solver, app.settings, now))
         trained_on = 0 if images.labels is None else count_trained_on(session, network.id, images)

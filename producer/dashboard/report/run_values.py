@@ -56,7 +56,7 @@ def _front(promise: dict[str, Any] | None) -> list[Chart]:
 
 def _tiles(results: RunResults) -> list[tuple[str, str, str]]:
     run, counts, figures = results.run, results.counts, results.run.statistics or {}
-    tiles = [("images", f"{run.images:,}", f"{counts.decided:,} decided, {counts.undecided:,} undecided")]
+    tiles = [("images", run.images_text, f"{counts.decided:,} decided, {counts.undecided:,} undecided")]
     if counts.accuracy is not None:
         tiles.insert(0, ("accuracy", f"{counts.accuracy:.2%}", accuracy_note(run, counts)))
     if controls := figures.get("controls"):

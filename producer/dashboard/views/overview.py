@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from producer.progress import backlog
+from producer.progress import backlog, intake
 from producer.progress.reasons import Outage
 from producer.runs import queries
 from schema.parameters import Solver
-from schema.quantities import duration_text, time_text
+from schema.quantities import count_text, duration_text, time_text
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, Breaker, Problem, Run
 from schema.tables.costs import charged_us
@@ -31,6 +31,12 @@ def queue_tiles(session: Session, now: datetime) -> list[tuple[str, str, str]]:
     tiles = [("images waiting", f"{images:,}", f"batches: {batches}" if batches else "nothing to do")]
     if (paused := counts[RunState.PAUSED]).batches:
         tiles.append(("images paused", f"{paused.images:,}", "with their runs"))
+    if (unread := intake.count_to_come(session)).runs:
+        number = f"{unread.images:,}" if unread.images or not unread.unknown else "unknown"
+        note = f"not read yet, of {count_text(unread.runs, 'source')}"
+        if unread.unknown:
+            note += f", {unread.unknown:,} of unknown length"
+        tiles.append(("images to read", number, note))
     if (due := backlog.due(session, now)).batches:
         tiles.append(("oldest due batch", duration_text(due.age_s(now)), "since it became due"))
     return tiles
@@ -103,8 +109,8 @@ def run_row(run: queries.RunSummary, outage: Outage | None) -> dict[str, Any]:
         "state": run.state,
         "colour": _COLOURS.get(run.state, ""),
         "reason": run.pause_reason if run.state is RunState.PAUSED else outage and outage.text,
-        "images": f"{run.images:,}",
-        "percent": 100 * run.batches_scored // run.batches,
+        "images": run.images_text,
+        "percent": int(100 * run.scored_share),
         "rate": "" if rate is None else f"{rate:,.1f}",
         "qpu": f"{charged / 1e6:,.3f} s" if charged else "",
         "created": run.created_at,

@@ -56,7 +56,7 @@ def to_images(
     elif len(array.shape) not in _AXES[kind]:
         raise ImageError(f"{name} has shape {array.shape}: as {kind} it must be {_SHAPES[kind]}")
     if kind is not ReadAs.VECTORS:
-        return to_pixels(array, name, allowance, is_picture=kind is ReadAs.PICTURE)
+        return to_pixels(array, name, allowance, changes, is_picture=kind is ReadAs.PICTURE)
     if preprocessing.changes_pixels:
         raise ImageError(f"{name} holds vectors, which have no pixels: leave --resize and --invert out")
     return to_vectors(array, name, changes, allowance)

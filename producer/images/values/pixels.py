@@ -11,6 +11,7 @@ import numpy as np
 from producer.images.limits import MAX_IMAGES, MAX_PIXELS
 from producer.images.pieces.collector import collect, in_pieces
 from producer.images.pieces.stored import ArrayValues, StoredArray, Values
+from producer.images.preprocessing import Changes
 from schema.errors import ImageError
 from schema.quantities import count_text
 from schema.shapes import COLOURS, ImageArray, ImageShape
@@ -30,6 +31,7 @@ def to_pixels(
     array: NDArray[np.generic] | StoredArray,
     name: str,
     allowance: Allowance | None = None,
+    changes: Changes | None = None,
     *,
     is_picture: bool = False,
 ) -> ImageArray:
@@ -41,6 +43,7 @@ def to_pixels(
             are rounded half to even.
         name: name of the source in messages.
         allowance: is asked for the number of images, before they are decoded.
+        changes: counts images whose values are not taken as they are.
         is_picture: it is one picture, so that the first axis is missing.
 
     Raises:
@@ -54,16 +57,23 @@ def to_pixels(
         whole = array.reshape(shape.array(count))
         return np.require(whole.astype(np.uint8, copy=False), requirements=["C"])
     stack = _Stack(values, shape, name)
+    counts = (Changes() if changes is None else changes).counts
     match values.dtype.kind:
         case "b":
-            return collect(count, shape, _from_bools(stack))
+            pixels = collect(count, shape, _from_bools(stack))
+            counts["turned from bool to 0 and 255"] += count
+            return pixels
         case "u" | "i":
             return collect(count, shape, _from_integers(stack))
         case "f":
+            what = f"scaled from {values.dtype}, 0 to 1, to 0 to 255"
             try:
-                return collect(count, shape, _from_floats(stack, 255.0))
+                pixels = collect(count, shape, _from_floats(stack, 255.0))
             except _AboveOneError:
-                return collect(count, shape, _from_floats(stack, 1.0))
+                what = f"rounded from {values.dtype} to 0 to 255"
+                pixels = collect(count, shape, _from_floats(stack, 1.0))
+            counts[what] += count
+            return pixels
     raise ImageError(f"{name} has pixels of type {values.dtype}: save them as uint8")
 
 

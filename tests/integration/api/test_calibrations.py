@@ -72,6 +72,7 @@ def test_it_is_enqueued_planned_fitted_and_used(
         "calibration_id": number,
         "state": "waiting",
         "created": True,
+        "notes": [],
         "links": {"self": f"/v1/calibrations/{number}"},
     }
     path = sent.headers["Location"]

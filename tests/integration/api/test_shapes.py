@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from rich.console import Console
 from sqlalchemy import insert, select
 
 from producer.client import Client
+from producer.dashboard.report import run_report
 from producer.doctor import examination
+from producer.networks.chosen import ChosenNetwork
+from producer.reports.export import write_images
+from producer.reports.run import run_text
+from producer.runs import queries, results
 from schema.codecs import arrays
 from schema.database import Database
 from schema.messages import Message, Task
@@ -130,6 +139,60 @@ def test_what_may_be_two_things_needs_a_choice(http: httpx.Client, address: str,
     with Client(address) as client:
         run = client.submit(VECTORS, read_as="vectors")
         assert http.get(f"/v1/runs/{run}").json()["images"] == 7
+
+
+def test_what_is_changed_of_images_is_said_wherever_their_run_is_shown(
+    http: httpx.Client,
+    address: str,
+    context: Context,
+    working: ChosenNetwork,
+    tmp_path: Path,
+) -> None:
+    coloured = RNG.integers(0, 256, (5, 8, 8, 3), np.uint8)
+    fields = {"network": working.name, "reads": 5, "scale_pixels": True, "key": "k"}
+    sent = [send(http, npz(images=coloured / 255.0), **fields) for _ in range(2)]
+    assert [(each.status_code, each.json()["created"]) for each in sent] == [(202, True), (200, False)]
+    notes = [
+        "5 scaled from float64, 0 to 1, to 0 to 255",
+        "all turned from colour to grey and scaled from 0 to 255 to 0 to 16, as network 'digits' takes them",
+    ]
+    assert [each.json()["notes"] for each in sent] == [notes, notes]
+    run = sent[0].json()["run_id"]
+    work_off(context, Message(Task.DISPATCH))
+    assert http.get("/v1/runs").json()["runs"][0]["notes"] == notes
+    with Client(address) as client:
+        assert client.run(run).notes == tuple(notes)
+    text = "; ".join(notes)
+    for page in (f"/runs/{run}", f"/runs/{run}/report.html"):
+        assert text in html.unescape(http.get(page).text), page
+    with context.database.reading() as session:
+        shown = Console(width=400, file=io.StringIO())
+        shown.print(run_text(session, run))
+        assert text in shown.file.getvalue()
+        assert text in run_report.markdown(session, run)
+        about = results.about(session, queries.run(session, run))
+    write_images(tmp_path / "them.npz", coloured, None, about)
+    assert json.loads(str(np.load(tmp_path / "them.npz")["annealq"]))["notes"] == notes
+    plain = http.post("/v1/runs", json={"images": coloured[..., 0].tolist(), "network": "digits"})
+    assert plain.status_code == 422  # up to 255, and the network takes 16
+    numbers = (coloured[..., 0] // 16).tolist()
+    assert http.post("/v1/runs", json={"images": numbers, "network": "digits"}).json()["notes"] == []
+
+
+def test_calibrations_and_trainings_say_what_is_changed_of_their_images(
+    http: httpx.Client, working: ChosenNetwork
+) -> None:
+    coloured = RNG.integers(0, 17, (20, 8, 8, 3), np.uint8)
+    data = npz(images=coloured, labels=np.arange(20) % 10)
+    files = {"images": ("some.npz", data)}
+    calibrated = http.post("/v1/calibrations", files=files, data={"network": working.name, "reads": "5"})
+    assert calibrated.json()["notes"] == ["all turned from colour to grey, as network 'digits' takes them"]
+    large = npz(images=RNG.random((20, 12, 12)), labels=np.arange(20) % 10)
+    trained = http.post("/v1/networks", files={"images": ("some.npz", large)}, data={"resize": "8"})
+    assert set(trained.json()["notes"]) == {
+        "20 scaled from float64, 0 to 1, to 0 to 255",
+        "20 resized to 8 x 8 (crop)",
+    }
 
 
 def test_networks_say_what_they_take(http: httpx.Client) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,11 +17,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from PIL import Image
+from sqlalchemy import select, update
 
+from producer.api.metrics import stored
 from producer.commands.shared.reading import resume_run
 from producer.context import AppContext
+from producer.dashboard.views.overview import queue_tiles
+from producer.forecasts import workload
 from producer.images.origin import DataOrigin
+from producer.images.pictures import decoding
 from producer.images.pieces.npy import NpyPieces
 from producer.images.pieces.piece import Piece
 from producer.intake import groups
@@ -43,7 +51,7 @@ from schema.settings import load
 from schema.states import IntakeState, RunState
 from schema.tables import Batch, BatchImages, Intake, Run
 from tests.conftest import ROOT
-from tests.integration.conftest import START, Clock, some_images, work_off
+from tests.integration.conftest import START, Cli, Clock, some_images, work_off
 from worker.context import Context
 from worker.reconcile import reconcile
 
@@ -161,6 +169,88 @@ def test_workers_score_what_is_read_and_end_the_run_when_all_is(
         assert intake_of(session, run, now) is None
     assert (found.state, found.batches_scored) == (RunState.DONE, 10)
     assert counts.decided + counts.undecided == IMAGES
+
+
+def test_images_that_are_still_to_be_read_are_counted_wherever_runs_are(
+    database: Database, working: ChosenNetwork, files: tuple[Path, Path], cli: Cli
+) -> None:
+    run = opened(database, working, source(*files))
+
+    def shown() -> tuple[str, int | None, int, str, tuple[str, str] | None]:
+        with database.reading() as session:
+            row, (waiting,) = queries.run(session, run), workload.waiting_runs(session)
+            tiles = {name: (value, note) for name, value, note in queue_tiles(session, database.now(session))}
+        to_read = tiles.get("images to read")
+        return row.images_text, row.images_to_come, waiting.images, waiting.basis, to_read
+
+    assert shown()[:3] == ("20 of 95 read", 75, 95)
+    assert shown()[4] == ("75", "not read yet, of 1 source")
+    assert "20 of 95 read" in cli("runs", "list")
+    (planned,) = json.loads(cli("plan", "--json"))["runs"]
+    assert planned["images"] + planned["left_images"] == 95
+    with database.reading() as session:
+        metrics = {each.name: each for each in stored.collect(session, database.now(session))}
+    assert [sample.value for sample in metrics["annealq_images_unread"].samples] == [75]
+    with database.transaction() as session:
+        session.execute(update(Intake).values(total=None))
+    assert shown()[:3] == ("reading, 20 so far", None, 20)
+    assert "its source does not say how many" in shown()[3]
+    assert shown()[4] == ("unknown", "not read yet, of 1 source, 1 of unknown length")
+    with database.transaction() as session:
+        session.execute(update(Intake).values(total=IMAGES))
+    read_on(database, run, source(*files))
+    assert shown()[:3] == ("95", 0, 95)
+    assert shown()[4] is None
+
+
+def test_a_share_of_what_is_read_is_a_smaller_share_of_all(
+    context: Context, working: ChosenNetwork, files: tuple[Path, Path]
+) -> None:
+    run = opened(context.database, working, source(*files))
+    work_off(context, Message(Task.DISPATCH))
+    with context.database.reading() as session:
+        row = queries.run(session, run)
+    assert (row.batches_scored, row.batches) == (2, 2)
+    assert row.scored_share == pytest.approx(20 / 95)
+    control.cancel(context.database, run)
+    with context.database.reading() as session:
+        row = queries.run(session, run)
+    assert (row.images_text, row.scored_share) == ("20", 1.0)
+
+
+def pictures(path: Path, coloured: range) -> None:
+    """Write 30 pictures of 8 x 8 pixels to a zip file; those with numbers in ``coloured`` have colours."""
+    images = some_images(30).images
+    with zipfile.ZipFile(path, "w") as file:
+        for k, pixels in enumerate(images):
+            data = io.BytesIO()
+            blue = np.full((8, 8), 90, np.uint8)  # a grey value of 10
+            picture = np.stack([0 * blue, 0 * blue, blue], axis=2) if k in coloured else pixels
+            Image.fromarray(picture).save(data, "PNG")
+            file.writestr(f"{k:02}.png", data.getvalue())
+
+
+def test_what_was_changed_is_noted_when_it_is_read(
+    database: Database, network: ChosenNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "PIECE_BYTES", SIZE * 64)
+    path = tmp_path / "pictures.zip"
+    pictures(path, range(22, 30))
+    large = source_of(DataOrigin(str(path), path.name), network.takes)
+    run = opened(database, network, large)
+
+    def notes() -> tuple[str, ...]:
+        with database.reading() as session:
+            return queries.run(session, run).notes
+
+    assert notes() == ()  # the first 20 are grey
+    read_on(database, run, source_of(DataOrigin(str(path), path.name), network.takes))  # another process
+    assert notes() == ("some turned from colour to grey",)
+    np.save(tmp_path / "colours.npy", np.repeat(some_images(30).images[..., np.newaxis], 3, axis=3))
+    large = source_of(DataOrigin(str(tmp_path / "colours.npy"), "colours.npy"))
+    run = opened(database, network, large)
+    read_on(database, run, large)
+    assert notes() == ("all turned from colour to grey, as network 'digits' takes them",)
 
 
 def test_a_run_that_waits_for_its_last_hint_is_found_by_the_reconciler(

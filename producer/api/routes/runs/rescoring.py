@@ -20,6 +20,7 @@ from producer.api.models.answers import answer
 from producer.api.models.runs import SubmittedRun
 from producer.api.routes.runs.conflicts import conflicts
 from producer.context import AppContext
+from producer.runs import queries
 from schema.parameters import Parameters, fields_of, limits_of
 from schema.states import RunState
 from schema.tables import RunSubmission
@@ -68,8 +69,8 @@ def rescore_run(run: OwnRun, service: Shared, caller: Submitter, body: Rescoring
 
     with conflicts():
         made = jobs.submit_rescoring(AppContext(service.settings, service.database), run, changes, own)
-    return answer(
-        {"run_id": made.id, "state": RunState.RUNNING, "created": True, "links": links(made.id)},
-        202,
-        {"Location": links(made.id)["self"]},
-    )
+    with service.database.reading() as session:
+        notes = queries.run(session, made.id).notes
+    of_run = links(made.id)
+    submitted = {"run_id": made.id, "state": RunState.RUNNING, "created": True, "notes": notes}
+    return answer({**submitted, "links": of_run}, 202, {"Location": of_run["self"]})

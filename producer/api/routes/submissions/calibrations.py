@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
@@ -40,6 +41,7 @@ from producer.images.imageset import ImageSet
 from producer.images.pieces.allowance import Allowance
 from producer.images.preprocessing import Preprocessing
 from producer.networks import choose
+from producer.networks.compatibility import notes_for
 from producer.runs.request import MAX_BUDGET_US, RunRequest
 from schema.errors import IdempotencyConflict, ParameterError
 from schema.parameters import MAX_READS, Visible
@@ -255,11 +257,12 @@ def _enqueue(
         limits.count_calibration(session, caller, number, budget_us, now=now)
 
     key_of_owner = None if key is None else own_key(caller, key)
+    network = service.networks.choose(images, asked.network)
     try:
         queued = jobs.submit_calibration(
             AppContext(service.settings, service.database),
             images,
-            service.networks.choose(images, asked.network),
+            network,
             request.solver,
             grid,
             budget_us,
@@ -270,14 +273,18 @@ def _enqueue(
         )
     except IdempotencyConflict as error:  # its key is shown as the caller chose it
         raise IdempotencyConflict(str(error).replace(repr(key_of_owner), repr(key)), error.fields) from None
-    return _respond(service, queued)
+    return _respond(service, queued, notes_for(images, network))
 
 
-def _respond(service: Service, queued: Enqueued) -> JSONResponse:
+def _respond(service: Service, queued: Enqueued, notes: Sequence[str]) -> JSONResponse:
     with service.database.reading() as session:
         found = queries.get(session, queued.id)
     path = f"/v1/calibrations/{queued.id}"
     submitted = SubmittedCalibration(
-        calibration_id=queued.id, state=found.state, created=queued.created, links={"self": path}
+        calibration_id=queued.id,
+        state=found.state,
+        created=queued.created,
+        notes=list(notes),
+        links={"self": path},
     )
     return answer(submitted, 202 if queued.created else 200, {"Location": path})

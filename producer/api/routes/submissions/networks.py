@@ -19,7 +19,7 @@ from producer.api.core.service import Service, Shared
 from producer.api.keys.authentication import Admin
 from producer.api.load.routing import PooledRoute
 from producer.api.models.answers import answer
-from producer.api.models.catalogue import ShownNetwork
+from producer.api.models.catalogue import AddedNetwork, ShownNetwork
 from producer.api.routes.submissions import uploads
 from producer.api.routes.submissions.options import LongText, Text, request_fields
 from producer.api.routes.submissions.uploads import SentFile
@@ -28,6 +28,7 @@ from producer.enqueued import Enqueued
 from producer.images.preprocessing import Fit, Preprocessing
 from producer.networks import bundle, description, queries, starter, versions
 from producer.networks.description import Description
+from schema.database.rows import copy_row
 from schema.errors import ParameterError, RequestRefused
 from schema.network.architecture import PRESETS, preset
 from schema.parameters import Origin
@@ -97,10 +98,10 @@ def schemas() -> dict[str, Any]:
     "/v1/networks",
     summary="Train or import a network",
     status_code=202,
-    response_model=ShownNetwork,
+    response_model=AddedNetwork,
     responses={
-        200: {"model": ShownNetwork, "description": "The same network exists already."},
-        201: {"model": ShownNetwork, "description": "The network is imported."},
+        200: {"model": AddedNetwork, "description": "The same network exists already."},
+        201: {"model": AddedNetwork, "description": "The network is imported."},
     },
     openapi_extra={
         "requestBody": {
@@ -144,8 +145,12 @@ def _add(service: Service, parts: list[tuple[str, UploadFile | str]]) -> JSONRes
         network, status = _train(service, asked, files), 202
     with service.database.reading() as session:
         found = queries.network(session, network.id)
+        trained_on = queries.training_set(session, network.id)
+    origin = None if trained_on is None else trained_on.origin
+    notes = [] if origin is None else list(origin.notes)
     location = {"Location": f"/v1/networks/{found.pinned}"}
-    return answer(ShownNetwork.of(found), status if network.created else 200, location)
+    added = copy_row(ShownNetwork.of(found), AddedNetwork, notes=notes)
+    return answer(added, status if network.created else 200, location)
 
 
 def _import(service: Service, asked: NetworkFields, weights: SentFile) -> Enqueued:

@@ -132,14 +132,16 @@ def enqueue_parts(
 
 
 def _respond(service: Service, run: Enqueued) -> JSONResponse:
-    state = RunState.QUEUED if run.created else _state(service, run.id)
-    answer = {"run_id": run.id, "state": state, "created": run.created, "links": links(run.id)}
-    return JSONResponse(answer, 202 if run.created else 200, {"Location": links(run.id)["self"]})
-
-
-def _state(service: Service, run: int) -> RunState:
     with service.database.reading() as session:
-        return queries.run(session, run).state
+        stored = queries.run(session, run.id)
+    answer = {
+        "run_id": run.id,
+        "state": RunState.QUEUED if run.created else stored.state,
+        "created": run.created,
+        "notes": stored.notes,
+        "links": links(run.id),
+    }
+    return JSONResponse(answer, 202 if run.created else 200, {"Location": links(run.id)["self"]})
 
 
 def enqueue(

@@ -38,7 +38,10 @@ def test_what_can_be_one_thing_only_is_read(
 ) -> None:
     found, notes = read(np.ones(shape, dtype), labels=labels)
     assert found.shape == result
-    assert notes == ((f"rows are read as vectors of {shape[1]} values",) if found.ndim == 2 else ())
+    expected = f"{len(found)} scaled from float32, 0 to 1, to 0 to 255" if dtype is F4 else None
+    if found.ndim == 2:
+        expected = f"rows are read as vectors of {shape[1]} values"
+    assert notes == (() if expected is None else (expected,))
 
 
 @pytest.mark.parametrize(
@@ -94,3 +97,16 @@ def test_vectors_have_no_size_to_change() -> None:
     with pytest.raises(ImageError, match="vectors, which have no pixels: leave --resize and --invert out"):
         to_images(np.ones((3, 2), F4), "x", resized, Changes())
     assert to_images(np.ones((3, 2), F4), "x", AS_IS, Changes(), labels=3).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("array", "note"),
+    [
+        (np.array([[[True, False]]]), "1 turned from bool to 0 and 255"),
+        (np.array([[[0.5, 1.0]], [[0.0, 0.1]]]), "2 scaled from float64, 0 to 1, to 0 to 255"),
+        (np.array([[[0.5, 7.0]], [[0.0, 0.1]]], F4), "2 rounded from float32 to 0 to 255"),
+    ],
+)
+def test_values_that_are_not_taken_as_they_are_are_said(array: np.ndarray, note: str) -> None:
+    assert read(array)[1] == (note,)
+    assert read(np.array([[[5, 255]]], np.int64))[1] == ()
