@@ -17,8 +17,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import ColumnElement, Row, and_, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from schema.calendar.run_hours import RunHours
 from schema.database import record_event
@@ -102,10 +102,18 @@ def begin_next(database: Database, settings: WorkerSettings, run: int) -> Follow
 
 
 def waits() -> ColumnElement[bool]:
-    """Build the condition that a run is paused and has rounds left, so that it ends when it is resumed."""
+    """Build the condition that a run is paused and may have rounds left, so that it ends when it is resumed.
+
+    A round that has begun is left for images of batches that were resumed, and scored after it had begun.
+    """
     rounds = Run.parameters["rounds"]
-    is_left = and_(rounds.as_string().is_not(None), Run.round <= func.json_array_length(rounds))
-    return and_(Run.state == RunState.PAUSED, Run.paused_by != PausedBy.DEADLINE, is_left)
+    first = aliased(Batch)
+    newest = select(func.max(first.scored_at)).where(first.run_id == Run.id, first.round == 1).correlate(Run)
+    begun = select(Batch.round).where(Batch.run_id == Run.id, Batch.round > 1).group_by(Batch.round)
+    is_missed = begun.having(func.max(Batch.created_at) < newest.scalar_subquery()).exists()
+    is_left = or_(Run.round <= func.json_array_length(rounds), is_missed)
+    has_rounds = rounds.as_string().is_not(None)
+    return and_(Run.state == RunState.PAUSED, Run.paused_by != PausedBy.DEADLINE, has_rounds, is_left)
 
 
 def _read(session: Session, run: int) -> Row[Any] | None:

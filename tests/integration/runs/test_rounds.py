@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from producer.doctor import checksums, counters, relations
 from producer.networks.chosen import ChosenNetwork
 from producer.progress.rounds import read_again, rounds_of
-from producer.progress.stages import progress_of
+from producer.progress.stages import ImageProgress, progress_of
 from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
@@ -32,6 +32,8 @@ from tests.integration.conftest import Cli, Outbox, some_images, work_off, work_
 from worker import reconcile
 from worker.context import Context
 from worker.pipeline.finish_run import finish_run
+from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.score_batch import score_batch
 
 IMAGES = 25
 ROUNDS = (Round(30, 5.0, 0.4), Round(60, 2.0, 0.2))
@@ -429,6 +431,68 @@ def test_batches_that_are_resumed_later_get_the_rounds_that_they_missed(
         findings = [*counters.run_counts(session), *relations.rounds(session)]
         findings += [*counters.classifications(session), *relations.coverage(session)]
     assert findings == []
+
+
+def late_batch(context: Context, network: ChosenNetwork) -> tuple[int, int]:
+    """Return a run whose second and last round has ended, and its second batch, which is resumed and due."""
+    run = enqueue(context, network, rounds=(Round(30, 100.0, 0.6),))
+    with context.database.reading() as session:
+        late = session.execute(select(Batch.id).where(Batch.run_id == run, Batch.ordinal == 1)).scalar_one()
+    damage(context, late)
+    work_off(context, Message(Task.DISPATCH))
+    with context.database.transaction() as session:  # what it has read is not its share yet
+        parameters = session.get_one(Run, run).parameters | {"rounds": [[30, 100.0, 0.9]]}
+        session.execute(update(Run).where(Run.id == run).values(parameters=parameters))
+    damage(context, late, repaired=True)
+    control.resume(context.database, run)
+    return run, late
+
+
+def test_progress_is_that_of_the_resumed_batches_of_an_earlier_round(
+    context: Context, working: ChosenNetwork
+) -> None:
+    run, late = late_batch(context, working)
+
+    def progress(seconds: float = 0.0) -> ImageProgress:
+        with context.database.reading() as session:
+            return progress_of(session, run, context.database.now(session) + timedelta(seconds=seconds))
+
+    found = progress(10.0)
+    assert (found.round, found.again, found.sampled, found.failed) == (1, 0, 15, 0)
+    assert "no worker has taken its batches" in str(found.waits)
+    assert found.left_s(datetime.now(UTC)) is None
+    sample_batch(context, late)
+    found = progress()
+    assert (found.round, found.sampled, found.scored) == (1, 25, 15)
+    work_off(context, *context.hints.take())  # type: ignore[attr-defined]
+    found = progress()
+    assert (found.round, found.state, found.again) == (2, RunState.DONE, 22)
+
+
+def test_a_paused_run_with_late_images_gets_no_hints_until_it_is_resumed(
+    context: Context, working: ChosenNetwork
+) -> None:
+    run, late = late_batch(context, working)
+    outbox = context.hints
+    assert isinstance(outbox, Outbox)
+    sample_batch(context, late)
+    (score,) = outbox.take()
+    score_batch(context, score.row)
+    ends = outbox.take()
+    control.pause(context.database, run)
+    work_off(context, *ends)
+    assert row(context.database, run).state is RunState.PAUSED
+    with context.database.transaction() as session:  # as if their hint had been lost long ago
+        session.execute(update(Run).where(Run.id == run).values(dispatched_at=None))
+    reconcile.reconcile(context.database, context.settings, outbox)
+    assert Message(Task.AGGREGATE_RUN, run) not in outbox.take()
+    control.resume(context.database, run)
+    reconcile.reconcile(context.database, context.settings, outbox)
+    again = outbox.take()
+    assert Message(Task.AGGREGATE_RUN, run) in again
+    work_off(context, *again)
+    assert row(context.database, run).state is RunState.DONE
+    assert set(members(context.database, run)[2]) & set(range(10, 20))
 
 
 def test_resumed_batches_are_not_read_again_where_the_share_is_used_up(
