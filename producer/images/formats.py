@@ -10,7 +10,7 @@ from pathlib import Path
 from producer.images.arrays.cifar_files import find_cifar, is_cifar
 from producer.images.arrays.idx import find_idx_files
 from producer.images.arrays.npy import MAGIC
-from producer.images.columns.arrow import is_saved
+from producer.images.columns.files.arrow import is_saved
 from producer.images.pictures.entry import is_picture
 from producer.images.pictures.paths import is_path_table
 from producer.images.pieces.shards import PARQUET, TAR, find_shards

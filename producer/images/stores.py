@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from producer.files import temporary
-from producer.images.columns.library import load_pyarrow, translate_pyarrow
+from producer.images.columns.pyarrow_errors import load_pyarrow, translate_pyarrow
 from producer.images.limits import CHUNK_BYTES, MAX_MEMBERS, MAX_UNPACKED_BYTES, format_bytes
 from producer.images.stream import printable
 from schema.errors import ImageError

@@ -220,4 +220,7 @@ def refuse_exit(link: Path, root: Path) -> None:
 
 def printable(name: object) -> str:
     """Return ``str(name)`` with U+FFFD in place of each character that cannot be printed."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in str(name))
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from producer.images.pictures.entry import Entry
+from producer.images.pictures.entry import ListedFile
 from producer.images.stream import printable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def archive_entries(
     files: Sequence[Archive], starts: Sequence[int], members: Sequence[int], names: Sequence[str], first: int
-) -> Iterator[Entry]:
+) -> Iterator[ListedFile]:
     """Yield pictures from row ``first`` on.
 
     Args:
@@ -40,7 +40,7 @@ def archive_entries(
         with file.opened() as content:
             for row in range(max(start, first), end):
                 shown = f"{file.name}/{printable('/'.join(file.members[members[row]].parts))}"
-                yield Entry(shown, names[row], partial(_open, content, members[row]))
+                yield ListedFile(shown, names[row], partial(_open, content, members[row]))
 
 
 def _open(content: Callable[[int], bytes], member: int) -> AbstractContextManager[BinaryIO]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from producer.images.columns.library import Table
+    from producer.images.columns.files.table import Table
 
 _UNKNOWN = -1  # what `datasets` writes where the label is not known, as for test data
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from producer.images.columns.lists import is_vector
+from producer.images.columns.pixels import PixelColumn, is_fixed_bytes, pixel_column, state_shape
 from producer.images.limits import MAX_LABEL
 from producer.images.stream import printable
 from schema.errors import ImageError
@@ -13,7 +15,7 @@ from schema.errors import ImageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from producer.images.columns.library import Table
+    from producer.images.columns.files.table import Table
 
 IMAGES = ("image", "images", "img", "picture", "x")
 """Names of a column of pictures, tried in turn if there are several such columns."""
@@ -36,8 +38,9 @@ class Layout:
     """Columns to read.
 
     Attributes:
-        images: name of the column of pictures or vectors.
+        images: name of the column of pictures, pixels or vectors.
         is_vectors: they are lists of numbers.
+        pixels: how pixels are read, if they are that.
         has_paths: pictures have a field ``path`` next to ``bytes``.
         labels: name of the column of labels, or None.
         classes: names of the classes, if `datasets` has noted them.
@@ -46,6 +49,7 @@ class Layout:
 
     images: str
     is_vectors: bool
+    pixels: PixelColumn | None
     has_paths: bool
     labels: str | None
     classes: tuple[str, ...] | None
@@ -78,15 +82,49 @@ def choose_columns(schema: Any, noted: Mapping[str, Any], name: str) -> Layout:
     types = {field.name: field.type for field in schema}
     if len(types) < len(schema):
         raise ImageError(f"{name} has two columns of the same name: rename one")
-    pictures = _pictures(types, noted)
-    vectors = [] if pictures else [column for column, kind in types.items() if _is_vector(kind)]
-    images = _pick(pictures, IMAGES, name) if pictures else _pick(vectors, VECTORS, name)
-    if images is None:
-        raise ImageError(f"{name} has no column of pictures or vectors ({_described(types)}): {_WAY_OUT}")
+    pixels = {
+        field.name: found for field in schema if (found := pixel_column(field, noted.get(field.name), name))
+    }
+    images = _image_column(types, noted, pixels, name)
+    is_picture = images not in pixels and _is_encoded(types[images])
     labels, remarks = _label_column(types, noted)
     classes = _class_names(noted.get(labels), name) if labels is not None else None
-    has_paths = bool(pictures) and "path" in _children(types[images])
-    return Layout(images, not pictures, has_paths, labels, classes, remarks)
+    return Layout(
+        images,
+        is_vectors=images not in pixels and not is_picture,
+        pixels=pixels.get(images),
+        has_paths=is_picture and "path" in _children(types[images]),
+        labels=labels,
+        classes=classes,
+        remarks=remarks,
+    )
+
+
+def _image_column(
+    types: Mapping[str, Any], noted: Mapping[str, Any], pixels: Mapping[str, PixelColumn], name: str
+) -> str:
+    """Return the column to read: of pictures, or of pixels whose shape is stated, else of lists.
+
+    Raises:
+        ImageError: there is none, or several may be meant.
+    """
+    pictures = _pictures(types, noted)
+    if not any(_noted_type(noted.get(column)) == "Image" for column in pictures):
+        pictures = [
+            column
+            for column in types
+            if column in pictures or (column in pixels and pixels[column].is_stated)
+        ]
+    if pictures:
+        return _pick(pictures, IMAGES, name)
+    small = [column for column, found in pixels.items() if found.has_pixel_type]
+    lists = [column for column in types if column in small or is_vector(types[column])] or list(pixels)
+    if lists:
+        return _pick(lists, (*IMAGES, *VECTORS), name)
+    raw = next((column for column, kind in types.items() if is_fixed_bytes(kind)), None)
+    if raw is not None:
+        raise state_shape(name, raw)
+    raise ImageError(f"{name} has no column of pictures or vectors ({_described(types)}): {_WAY_OUT}")
 
 
 def noted_features(metadata: Mapping[bytes, bytes] | None, name: str) -> Mapping[str, Any]:
@@ -119,8 +157,8 @@ def parse_features(raw: bytes, path: tuple[str, ...], name: str) -> Mapping[str,
 
 
 _WAY_OUT = (
-    "give pictures as bytes of PNG or JPEG files, as the feature Image of `datasets`, or vectors as lists of "
-    "numbers; arrays of pixels as .npy or .npz"
+    "give pictures as bytes of PNG or JPEG files, as the feature Image of `datasets`, pixels as lists of "
+    "rows of uint8, or vectors as lists of numbers"
 )
 
 
@@ -151,17 +189,9 @@ def _children(kind: Any) -> dict[str, Any]:
     return {kind.field(k).name: kind.field(k).type for k in range(kind.num_fields)}
 
 
-def _is_vector(kind: Any) -> bool:
-    import pyarrow as pa
-
-    types = pa.types
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return bool(is_list and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)))
-
-
-def _pick(columns: list[str], names: tuple[str, ...], name: str) -> str | None:
-    if len(columns) < 2:
-        return next(iter(columns), None)
+def _pick(columns: list[str], names: tuple[str, ...], name: str) -> str:
+    if len(columns) == 1:
+        return columns[0]
     by_name = {column.lower(): column for column in columns}
     known = next((by_name[each] for each in names if each in by_name), None)
     if known is None:

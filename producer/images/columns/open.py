@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from producer.images.columns.arrow import ArrowTable, saved_splits
+from producer.images.columns.files.arrow import ArrowTable, saved_splits
+from producer.images.columns.files.parquet import ParquetTable
 from producer.images.columns.layout import Columns, choose_columns, noted_features
-from producer.images.columns.library import load_pyarrow, translate_pyarrow
-from producer.images.columns.parquet import ParquetTable
+from producer.images.columns.pyarrow_errors import load_pyarrow, translate_pyarrow
 from producer.images.pieces.shards import PARQUET, choose_split, find_shards, shard_remark
 from producer.images.stream import printable
 from schema.errors import ImageError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from producer.images.columns.library import Table
+    from producer.images.columns.files.table import Table
     from producer.images.preprocessing import Changes
 
 

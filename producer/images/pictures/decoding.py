@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class Decoded(NamedTuple):
-    """Pictures that follow one another: (n,) int64 rows, (n, *shape) uint8 images, and their files."""
+    """Pictures that follow one another: (n,) int64 rows, (n, *shape) uint8 images, and where they were."""
 
     rows: NDArray[np.int64]
     images: NDArray[np.uint8]
-    names: tuple[str, ...]
+    entries: tuple[Entry, ...]
 
 
 class Decoder:
@@ -48,7 +48,7 @@ class Decoder:
         """
         rows: list[int] = []
         images: list[NDArray[np.uint8]] = []
-        names: list[str] = []
+        read: list[Entry] = []
         size = 0
         for row, entry in entries:
             image = self._decode(entry)
@@ -56,13 +56,13 @@ class Decoder:
                 continue
             rows.append(row)
             images.append(image)
-            names.append(entry.source)
+            read.append(entry)
             size += image.size
             if size >= PIECE_BYTES or len(rows) == at_a_time:
-                yield Decoded(np.array(rows, np.int64), np.stack(images), tuple(names))
-                rows, images, names, size = [], [], [], 0
+                yield Decoded(np.array(rows, np.int64), np.stack(images), tuple(read))
+                rows, images, read, size = [], [], [], 0
         if rows:
-            yield Decoded(np.array(rows, np.int64), np.stack(images), tuple(names))
+            yield Decoded(np.array(rows, np.int64), np.stack(images), tuple(read))
 
     def _decode(self, entry: Entry) -> NDArray[np.uint8] | None:
         """Return a picture; None if it is left out, which is counted."""

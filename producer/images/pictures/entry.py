@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,8 +23,24 @@ LITTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
 """Files and folders of operating systems, in addition to names that begin with a dot."""
 
 
-class Entry(NamedTuple):
-    """A picture: its name for messages, its path within the folder or archive, and how it is opened."""
+class Entry(Protocol):
+    """A picture that is not read yet."""
+
+    @property
+    def name(self) -> str:
+        """Return its name, for messages."""
+
+    @property
+    def source(self) -> str:
+        """Return its path within the folder or archive, or what a table calls it."""
+
+    @property
+    def open(self) -> Callable[[], AbstractContextManager[BinaryIO]]:
+        """Return what opens it; raises ImageError if it cannot be opened."""
+
+
+class ListedFile(NamedTuple):
+    """An `Entry` of a folder or archive."""
 
     name: str
     source: str

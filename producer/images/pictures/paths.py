@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from producer.images.limits import MAX_IMAGES
-from producer.images.pictures.entry import Entry, Pictures, is_picture
+from producer.images.pictures.entry import ListedFile, Pictures, is_picture
 from producer.images.pieces.numbering import number_texts
 from producer.images.pieces.piece import Shard
 from producer.images.stream import open_regular, open_stream, printable, refuse_exit
@@ -145,10 +145,10 @@ def _check_path(path: str, where: str) -> None:
         )
 
 
-def _entries(folder: Path, names: Sequence[str], first: int) -> Iterator[Entry]:
+def _entries(folder: Path, names: Sequence[str], first: int) -> Iterator[ListedFile]:
     for name in names[first:]:
         path = folder / name
-        yield Entry(printable(path), printable(name), partial(_open, path, folder))
+        yield ListedFile(printable(path), printable(name), partial(_open, path, folder))
 
 
 def _open(path: Path, folder: Path) -> AbstractContextManager[BinaryIO]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.images.limits import MAX_PIXELS, MAX_REDUCIBLE_PIXELS, MAX_WEBP_BYTES, format_bytes
+from producer.images.pictures.plain import MAX_PLAIN_BYTES, plain_header
 from producer.images.preprocessing import AS_IS, COLOURED, CUT, INKS, REPEATED, TURNED, WIDE, Changes
 from producer.images.stream import open_regular, printable
 from schema.errors import ImageError
@@ -108,6 +109,8 @@ def decode(
 
     changes = Changes() if changes is None else changes
     try:
+        if (plain := _read_plain(file, name, preprocessing, allowance)) is not None:
+            return preprocessing.apply(_pixels(plain, name, preprocessing.colour, changes), changes)
         _check_webp(file, name)
         with Image.open(file, formats=FORMATS) as picture:
             pixels = picture.width * picture.height
@@ -127,6 +130,22 @@ def decode(
         ) from error
     except DAMAGE as error:
         raise ImageError(f"{name} is damaged ({printable(error)}): remove it or save it again") from error
+
+
+def _read_plain(
+    file: BinaryIO, name: str, preprocessing: Preprocessing, allowance: Allowance | None
+) -> Image | None:
+    """Return the picture in ``file`` if it is plain; None, and ``file`` as it was: Pillow opens it."""
+    data = file.read(MAX_PLAIN_BYTES + 1)
+    file.seek(0)
+    header = plain_header(data)
+    if header is None or (header.is_jpeg and preprocessing.size is not None and not preprocessing.exact):
+        return None
+    _check_pixels(header.height, header.width, name)
+    picture = header.decode()
+    if picture is not None and allowance is not None:
+        allowance.picture(name, header.height * header.width)
+    return picture
 
 
 def _check_webp(file: BinaryIO, name: str) -> None:
@@ -181,18 +200,23 @@ def _upright(picture: Image, name: str, colour: bool | None, changes: Changes) -
         changes.counts[CUT] += 1
     if picture.mode == "CMYK":
         changes.counts[INKS] += 1
-    is_coloured = not colour and _is_coloured(picture)
-    if is_coloured and colour is False:
-        changes.counts[COLOURED] += 1
-    if colour and (picture.mode in GREY or picture.mode not in EIGHT_BITS):
-        changes.counts[REPEATED] += 1
-    pixels = _pixels(picture, name, changes, "RGB" if colour or (is_coloured and colour is None) else "L")
+    pixels = _pixels(picture, name, colour, changes)
     # Asked after the pixels are decoded: Pillow turns a TIFF itself, and then forgets its orientation.
     turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
     if turn is None:
         return pixels
     changes.counts[TURNED] += 1
     return np.ascontiguousarray(turn(pixels))
+
+
+def _pixels(picture: Image, name: str, colour: bool | None, changes: Changes) -> NDArray[np.uint8]:
+    """Return the pixels of ``picture``, grey or coloured as `decode` says."""
+    is_coloured = not colour and _is_coloured(picture)
+    if is_coloured and colour is False:
+        changes.counts[COLOURED] += 1
+    if colour and (picture.mode in GREY or picture.mode not in EIGHT_BITS):
+        changes.counts[REPEATED] += 1
+    return _converted(picture, name, changes, "RGB" if colour or (is_coloured and colour is None) else "L")
 
 
 def _is_coloured(picture: Image) -> bool:
@@ -205,7 +229,7 @@ def _is_coloured(picture: Image) -> bool:
     return bool((np.ptp(sample, axis=2) > _GREY_NOISE).any())
 
 
-def _pixels(picture: Image, name: str, changes: Changes, mode: str) -> NDArray[np.uint8]:
+def _converted(picture: Image, name: str, changes: Changes, mode: str) -> NDArray[np.uint8]:
     """Return the pixels of ``picture`` in the ``mode`` L, grey, or RGB."""
     if picture.mode in SIXTEEN_BITS or _is_wide_pgm(picture):
         changes.counts[WIDE] += 1
@@ -217,7 +241,10 @@ def _pixels(picture: Image, name: str, changes: Changes, mode: str) -> NDArray[n
             if opaque.getchannel("A").getextrema() != (255, 255):
                 raise ImageError(f"{name} is partly transparent: flatten it onto a background first")
             return np.array(opaque.convert(mode))
-    return np.array(picture.convert(mode))
+    if picture.mode != mode:
+        return np.array(picture.convert(mode))
+    pixels = np.frombuffer(picture.tobytes(), np.uint8)
+    return pixels.reshape(picture.height, picture.width, *([] if mode == "L" else [len(mode)]))
 
 
 def _is_wide_pgm(picture: Image) -> bool:

@@ -23,6 +23,8 @@ def whole_numbers(piece: NDArray[np.generic], first: int, name: str) -> NDArray[
     Raises:
         ImageError: one is not a whole number in 0..``MAX_LABEL``.
     """
+    if piece.dtype.kind in "iu" and len(piece) and int(piece.min()) >= 0 and int(piece.max()) <= MAX_LABEL:
+        return piece.astype(np.int64)
     numbers = piece.astype(np.float64)
     _refuse(numbers != np.rint(numbers), numbers, first, "not a whole number", name)
     _refuse((numbers < 0) | (numbers > MAX_LABEL), numbers, first, f"not in 0..{MAX_LABEL}", name)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from producer.images.pictures import entries, picture
+from producer.images.pictures import picture
+from producer.images.pieces import gathering
 from producer.images.preprocessing import Preprocessing
 from producer.images.source import read_images
 from schema.errors import ImageError
@@ -191,11 +192,11 @@ def test_decompression_bombs(tmp_path: Path, width: int, height: int) -> None:
 def test_more_pictures_than_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abc":
         save(tmp_path / f"{name}.png")
-    monkeypatch.setattr(entries, "MAX_IMAGES", 2)
-    with pytest.raises(ImageError, match="has 3 pictures, 90 bytes, more than 2 "):
+    monkeypatch.setattr(gathering, "MAX_IMAGES", 2)
+    with pytest.raises(ImageError, match="has 3 rows, 90 bytes, more than 2 "):
         read_images(tmp_path)
-    monkeypatch.setattr(entries, "MAX_IMAGES", 3)
-    monkeypatch.setattr(entries, "MAX_BYTES", 89)
+    monkeypatch.setattr(gathering, "MAX_IMAGES", 3)
+    monkeypatch.setattr(gathering, "MAX_BYTES", 89)
     with pytest.raises(ImageError, match="more than 3 or 89 bytes"):
         read_images(tmp_path)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from producer.images.columns import messages
+from producer.images.columns.files import messages
 from producer.images.columns.open import open_arrow
 from producer.images.columns.pieces import ColumnPieces
 from producer.images.pieces.allowance import Allowance

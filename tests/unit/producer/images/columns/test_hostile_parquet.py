@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from producer.images.columns import parquet
-from producer.images.columns.pages import check_pages
+from producer.images.columns.files import parquet
+from producer.images.columns.files.pages import check_pages
 from producer.images.limits import MAX_PAGE_BYTES
 from producer.images.source import read_images
 from schema.errors import ImageError

@@ -175,7 +175,7 @@ def test_vectors_that_cannot_be_used(tmp_path: Path, rows: list[Any], message: s
         ({"image": pictures(), "label": [[0]] * 40}, "labels of type list"),
         ({"image": pictures(), "label": ["x" * 1001] * 40}, "1,000 letters"),
         ({"a": pictures(), "b": pictures()}, r"several columns .*\('a', 'b'\)"),
-        ({"x": [[[1.0]]]}, "no column of pictures or vectors .*: give pictures as bytes"),
+        ({"x": [[[[[1]]]]]}, "no column of pictures or vectors .*: give pictures as bytes"),
         ({"label": [1]}, r"no column of pictures or vectors \(label: int64\)"),
         (
             {"image": [*pictures()[:3], {"bytes": None, "path": "/etc/passwd"}]},

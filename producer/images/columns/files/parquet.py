@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from producer.images.columns.footer import Footer, RowGroup, read_footer
-from producer.images.columns.library import translate_pyarrow
-from producer.images.columns.pages import check_pages
+from producer.images.columns.files.footer import Footer, RowGroup, read_footer
+from producer.images.columns.files.pages import check_pages
+from producer.images.columns.pyarrow_errors import translate_pyarrow
 from producer.images.limits import MAX_GROUP_BYTES, format_bytes
 from producer.images.stream import open_regular, printable
 from schema.errors import ImageError

@@ -6,8 +6,8 @@ import json
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from producer.images.columns.library import translate_pyarrow
-from producer.images.columns.messages import SavedBatch, find_messages
+from producer.images.columns.files.messages import SavedBatch, find_messages
+from producer.images.columns.pyarrow_errors import translate_pyarrow
 from producer.images.stream import open_regular, printable, refuse_exit, translate_errors
 from schema.errors import ImageError
 

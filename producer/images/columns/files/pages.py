@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from producer.images.columns.thrift import Compact, Damaged, Ended, Structure
+from producer.images.columns.files.thrift import Compact, Damaged, Ended, Structure
 from producer.images.limits import MAX_PAGE_BYTES, MAX_PAGES, format_bytes
 from schema.errors import ImageError
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, NamedTuple
 
-from producer.images.columns.thrift import Compact, Damaged, Structure
+from producer.images.columns.files.thrift import Compact, Damaged, Structure
 from producer.images.limits import MAX_FOOTER_BYTES, format_bytes
 from schema.errors import ImageError
 
