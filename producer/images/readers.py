@@ -16,7 +16,7 @@ from producer.images.arrays.table import read_label_table, read_table
 from producer.images.columns.open import open_arrow, open_parquet
 from producer.images.columns.pieces import ColumnPieces
 from producer.images.formats import SourceKind, kind_of, locate
-from producer.images.pictures.folder import find_part, read_folder
+from producer.images.pictures.folder import open_folder
 from producer.images.pictures.paths import open_path_table
 from producer.images.pictures.picture import read_picture
 from producer.images.pictures.pictures import PicturePieces
@@ -144,15 +144,12 @@ def _read_picture(wanted: Wanted) -> Raw:
     return Raw(picture[np.newaxis], sources=(printable(path.name),), is_prepared=True)
 
 
-def _read_folder(wanted: Wanted) -> Raw:
-    path, part, preprocessing, changes, allowance = wanted
-    inner = path if part is None else find_part(path, part)
-    folder = read_folder(inner, preprocessing, changes, allowance)
-    return Raw(folder.images, folder.labels, None, folder.classes, folder.sources, is_prepared=True)
-
-
 def _read_idx(wanted: Wanted) -> Raw:
     return Raw(open_idx_images(wanted.path, wanted.allowance))
+
+
+def _open_folder(wanted: Wanted) -> Pieces:
+    return _pictures(open_folder(wanted.path, wanted.part, wanted.changes), wanted)
 
 
 def _open_paths(wanted: Wanted) -> Pieces:
@@ -195,7 +192,7 @@ FORMATS: Mapping[SourceKind, Format] = {
     SourceKind.CSV: Format(_read_csv),
     SourceKind.IDX: Format(_read_idx),
     SourceKind.PICTURE: Format(_read_picture),
-    SourceKind.FOLDER: Format(_read_folder, has_parts=True),
+    SourceKind.FOLDER: Format(None, _open_folder, has_parts=True),
     SourceKind.PATHS: Format(None, _open_paths, has_parts=True),
     SourceKind.ZIP: Format(None, _open_zip, has_parts=True),
     SourceKind.TAR: Format(None, _open_tar, has_parts=True),

@@ -23,7 +23,7 @@ _EMBED = (
 )
 
 
-class Cell:
+class PictureCell:
     """The picture in one row, as `producer.images.pictures.entry.Entry`."""
 
     __slots__ = ("_data", "_path", "_row", "_table")
@@ -60,7 +60,7 @@ class Cell:
         return nullcontext(io.BytesIO(data))
 
 
-def read_cells(column: Any, first: int, name: str, *, has_paths: bool) -> Iterator[tuple[int, Cell]]:
+def read_cells(column: Any, first: int, name: str, *, has_paths: bool) -> Iterator[tuple[int, PictureCell]]:
     """Yield the pictures of the Arrow array ``column``, each with its row.
 
     Args:
@@ -78,7 +78,7 @@ def read_cells(column: Any, first: int, name: str, *, has_paths: bool) -> Iterat
     for k, (value, path) in enumerate(zip(data, paths, strict=True)):
         is_missing = missing is not None and missing[k]
         shown = None if path is None else printable(path)
-        yield first + k, Cell(name, first + k, None if is_missing else value, shown)
+        yield first + k, PictureCell(name, first + k, None if is_missing else value, shown)
 
 
 def _bytes(column: Any) -> Iterator[memoryview | None]:

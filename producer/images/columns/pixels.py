@@ -17,6 +17,7 @@ from producer.images.columns.lists import is_list, read_lists, storage, storage_
 from producer.images.limits import MAX_PIXELS
 from producer.images.stream import printable
 from schema.errors import ImageError
+from schema.quantities import count_text
 from schema.shapes import COLOURS
 
 if TYPE_CHECKING:
@@ -220,8 +221,8 @@ def _bytes(column: Any, first: int, name: str) -> tuple[NDArray[np.uint8], tuple
         if (lengths != lengths[0]).any():
             wrong = int(np.argmax(lengths != lengths[0]))
             raise ImageError(
-                f"{name} has {lengths[0]:,} bytes in row {first:,} and {lengths[wrong]:,} in row "
-                f"{first + wrong:,}: give all images one size"
+                f"{name} has {count_text(int(lengths[0]), 'byte')} in row {first:,} and "
+                f"{lengths[wrong]:,} in row {first + wrong:,}: give all images one size"
             )
     data = np.frombuffer(b"".join(column.to_pylist()), np.uint8)
     return data, (len(data) // len(column),)

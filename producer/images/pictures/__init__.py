@@ -6,5 +6,5 @@ entry.py     one picture of a folder, archive or table
 paths.py     CSV of paths and labels
 pictures.py  listed pictures as pieces
 decoding.py  pictures, a few megabytes of pixels at a time
-folder.py    pictures of a folder -> one array, labels and class names
+folder.py    lists a folder
 """

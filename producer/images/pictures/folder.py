@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,11 +17,8 @@ from producer.images.pictures.entry import (
     is_picture,
     sort_classes,
 )
-from producer.images.pictures.pictures import PicturePieces
-from producer.images.pieces.allowance import Allowance
-from producer.images.pieces.gathering import gather
 from producer.images.pieces.piece import Shard
-from producer.images.preprocessing import AS_IS, NOT_PICTURES, Changes
+from producer.images.preprocessing import NOT_PICTURES, Changes
 from producer.images.stream import open_regular, printable, refuse_exit, translate_errors
 from schema.errors import ImageError
 
@@ -28,24 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from producer.images.preprocessing import Preprocessing
-    from schema.shapes import ImageArray
 
 MOST_OFFERED = 8
 """Largest number of folders in a message."""
 
 DATA_SUFFIXES = (".npz", ".npy", ".csv", ".zip", "-ubyte", ".npy.gz", ".csv.gz", "-ubyte.gz")
-
-
-class Folder(NamedTuple):
-    """Pictures of a folder: uint8, labels and class names when it has class folders, file names."""
-
-    images: ImageArray
-    labels: NDArray[np.int64] | None
-    classes: tuple[str, ...] | None
-    sources: tuple[str, ...]
 
 
 class _Contents(NamedTuple):
@@ -54,13 +39,8 @@ class _Contents(NamedTuple):
     others: list[Path]
 
 
-def read_folder(
-    path: Path,
-    preprocessing: Preprocessing = AS_IS,
-    changes: Changes | None = None,
-    allowance: Allowance | None = None,
-) -> Folder:
-    """Return all pictures in ``path``, prepared, sorted by class folder, then by name.
+def open_folder(path: Path, part: str | None, changes: Changes) -> Pictures:
+    """Return the pictures in ``path``, or in its folder ``part``, sorted by class folder, then by name.
 
     Class folders are sorted by name, or by value if all are numbers. Hidden files, ``Thumbs.db`` and the
     like are ignored; ``changes`` counts files without the suffix of a picture, and folders inside class
@@ -68,26 +48,23 @@ def read_folder(
 
     Raises:
         ImageError: no pictures, pictures both next to and inside class folders, a class folder without any,
-            a picture that cannot be read, pictures of different sizes, or a symbolic link out of the folder.
+            or a symbolic link out of the folder.
     """
-    changes = Changes() if changes is None else changes
-    allowance = Allowance() if allowance is None else allowance
+    path = path if part is None else _find_part(path, part)
     top = _list(path, path)
     inside = {folder: _list(folder, path) for folder in top.folders}
     if not top.pictures and not any(contents.pictures for contents in inside.values()):
+        suffixes = ", ".join(sorted(SUFFIXES))
         raise ImageError(
-            f"{printable(path)} has no pictures ({', '.join(sorted(SUFFIXES))}) in it or its "
-            f"folders{_instead(top)}"
+            f"{printable(path)} has no pictures ({suffixes}) in it or its folders{_instead(top)}"
         )
     for contents in (top, *inside.values()):
         left_out = contents.others if contents is top else [*contents.others, *contents.folders]
         for other in left_out:
             changes.leave_out(printable(other.relative_to(path).as_posix()), NOT_PICTURES)
     by_name = {folder.name: contents.pictures for folder, contents in inside.items()}
-    by_class = {printable(name): by_name[name] for name in sort_classes(list(by_name))}
-    pictures = _flat(path, top.pictures, by_class) if top.pictures else _by_class(path, by_class)
-    rows = gather(PicturePieces(pictures, preprocessing, changes, allowance), allowance)
-    return Folder(rows.images, rows.labels, pictures.classes, rows.names or ())
+    by_class = {name: by_name[name] for name in sort_classes(list(by_name))}
+    return _flat(path, top.pictures, by_class) if top.pictures else _by_class(path, by_class)
 
 
 def _flat(path: Path, pictures: list[Path], by_class: dict[str, list[Path]]) -> Pictures:
@@ -96,7 +73,7 @@ def _flat(path: Path, pictures: list[Path], by_class: dict[str, list[Path]]) -> 
     for folder, others in by_class.items():
         if others:
             raise ImageError(
-                f"{name} has pictures both in itself and in {folder}: "
+                f"{name} has pictures both in itself and in {printable(folder)}: "
                 "move them all into class folders, or all into one folder"
             )
     return Pictures(name, len(pictures), partial(_entries, path, pictures), None, None, [Shard(name, 0)])
@@ -107,14 +84,23 @@ def _by_class(path: Path, by_class: dict[str, list[Path]]) -> Pictures:
     name = printable(path)
     for folder, found in by_class.items():
         if not found:
-            raise ImageError(f"{name}/{folder} is a class folder without pictures: remove it or fill it")
+            raise ImageError(
+                f"{name}/{printable(folder)} is a class folder without pictures: remove it or fill it"
+            )
     pictures = [picture for found in by_class.values() for picture in found]
-    labels = np.repeat(np.arange(len(by_class)), [len(found) for found in by_class.values()])
-    entries = partial(_entries, path, pictures)
-    return Pictures(name, len(pictures), entries, labels, tuple(by_class), [Shard(name, 0)])
+    counts = [len(found) for found in by_class.values()]
+    starts = accumulate(counts, initial=0)
+    return Pictures(
+        name,
+        len(pictures),
+        partial(_entries, path, pictures),
+        np.repeat(np.arange(len(counts)), counts),
+        tuple(map(printable, by_class)),
+        [Shard(printable(path / folder), start) for folder, start in zip(by_class, starts, strict=False)],
+    )
 
 
-def find_part(path: Path, part: str) -> Path:
+def _find_part(path: Path, part: str) -> Path:
     """Return the folder ``part`` in ``path``; raise ImageError if there is none, or if it leads out of it."""
     folders = {folder.name: folder for folder in _list(path, path).folders}
     if part in folders:
