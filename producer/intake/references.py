@@ -26,6 +26,11 @@ def refuse_unnamed(source: LargeSource) -> None:
         not shard.path.endswith(".parquet") for shard in source.pieces.shards
     ):
         raise ImageError(f"{source.name} is no Parquet file: convert it, or {_WAY_OUT}")
+    if isinstance(source.pieces, ColumnPieces) and source.pieces.is_bytes:
+        raise ImageError(
+            f"{source.name} holds pixels as bytes, whose shape workers do not know: write them as lists, or "
+            f"{_WAY_OUT}"
+        )
     origin = source.origin
     if origin.resize is not None or origin.invert or origin.scale_pixels or origin.skip_unreadable:
         raise ImageError(

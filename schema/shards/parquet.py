@@ -1,4 +1,4 @@
-"""Reads pictures or vectors of some rows of a Parquet file.
+"""Reads pictures, lists of pixels or vectors of some rows of a Parquet file.
 
 Pictures are those that need no conversion: grey or RGB, upright. A picture in memory is never larger than the
 images of its batch.
@@ -7,6 +7,7 @@ images of its batch.
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,10 +75,13 @@ def _encode(values: Any, shape: ImageShape) -> bytes:
 
     if pa.types.is_struct(values.type):
         values = values.field("bytes")
-    if shape.is_vector:
-        rows = np.asarray(values.flatten().to_numpy(zero_copy_only=False), dtype=shape.stored_dtype)
-        if rows.size != len(values) * shape.sizes[0]:
-            raise ValueError("its vectors have another length")
+    if shape.is_vector or values.type.num_fields or isinstance(values, pa.ExtensionArray):
+        flat = values.storage if isinstance(values, pa.ExtensionArray) else values
+        while flat.type.num_fields:
+            flat = flat.flatten()
+        rows = np.asarray(flat.to_numpy(zero_copy_only=False), dtype=shape.stored_dtype)
+        if rows.size != len(values) * math.prod(shape.sizes):
+            raise ValueError("its lists have another length")
         return rows.tobytes()
     if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         raise ValueError(f"its column has type {values.type}")

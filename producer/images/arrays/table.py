@@ -8,6 +8,7 @@ Other numbers of columns, with fractions among them, are vectors, and so is ever
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -32,6 +33,9 @@ MAX_LABELS = 256
 
 DTYPES = (np.uint8, np.int64, np.float64)
 """Tried in turn: the first takes an eighth of the memory of the others."""
+
+
+_SUFFIX = re.compile(r"\.[A-Za-z]\w*$")  # of the name of a file
 
 
 class _Table(NamedTuple):
@@ -142,7 +146,7 @@ def _parse(path: Path, allowance: Allowance | None = None) -> _Table:
 def _header(line: str) -> list[str] | None:
     """Return the fields of a header, one of which is in ``LABELS`` or none of which is a number, or None."""
     fields = _fields(line.lower())
-    if not set(LABELS).isdisjoint(fields) or not any(_is_number(field) for field in fields):
+    if not set(LABELS).isdisjoint(fields) or not any(is_number(field) for field in fields):
         return fields
     return None
 
@@ -180,17 +184,32 @@ def _refuse_line(lines: list[str], start: int, name: str) -> None:
                 f"{name} has {len(fields):,} values in line {row:,} and {columns:,} in the lines before: "
                 "make them agree"
             )
-        wrong = next((column for column, field in enumerate(fields) if not _is_number(field)), None)
+        wrong = next((column for column, field in enumerate(fields) if not is_number(field)), None)
         if wrong is not None:
             what = repr(printable(fields[wrong])[:40])
-            raise ImageError(f"{name} has {what} in line {row:,}, column {wrong + 1:,}: give a number")
+            raise ImageError(
+                f"{name} has {what} in line {row:,}, column {wrong + 1:,}: {_remedy(fields[wrong])}"
+            )
+
+
+def _remedy(field: str) -> str:
+    """Return what to write instead of ``field``, which is not a number."""
+    if any(is_number(part) for separator in (";", "\t") for part in field.split(separator)):
+        return "separate numbers by commas"
+    if "/" in field or _SUFFIX.search(field):
+        return (
+            "give a number; a CSV of pictures begins with a header as `path,label`, or with the name of one, as "
+            "in cat.png"
+        )
+    return "give a number"
 
 
 def _fields(line: str) -> list[str]:
     return [field.strip().strip('"').strip() for field in line.split(",")]
 
 
-def _is_number(field: str) -> bool:
+def is_number(field: str) -> bool:
+    """Return whether ``field`` is a number as Python writes it."""
     try:
         float(field)
     except ValueError:

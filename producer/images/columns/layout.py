@@ -82,10 +82,10 @@ def choose_columns(schema: Any, noted: Mapping[str, Any], name: str) -> Layout:
     types = {field.name: field.type for field in schema}
     if len(types) < len(schema):
         raise ImageError(f"{name} has two columns of the same name: rename one")
-    pixels = {
-        field.name: found for field in schema if (found := pixel_column(field, noted.get(field.name), name))
-    }
+    pixels = {field.name: found for field in schema if (found := pixel_column(field, noted.get(field.name)))}
     images = _image_column(types, noted, pixels, name)
+    if images in pixels and (problem := pixels[images].problem):
+        raise ImageError(f"{name} {problem}")
     is_picture = images not in pixels and _is_encoded(types[images])
     labels, remarks = _label_column(types, noted)
     classes = _class_names(noted.get(labels), name) if labels is not None else None

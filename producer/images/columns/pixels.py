@@ -42,16 +42,18 @@ class PixelColumn:
             that of its lists.
         is_bytes: each row is a value of bytes, and not a list.
         dtype: of the numbers, in the words of Arrow.
+        problem: why it cannot be read, if it cannot.
     """
 
     shape: tuple[int | None, ...] | None
     is_bytes: bool
     dtype: str
+    problem: str | None = None
 
     @property
     def is_stated(self) -> bool:
-        """Return whether the shape is stated, so that the column holds pixels and nothing else."""
-        return self.shape is not None
+        """Return whether the shape of whole numbers is stated, so that they are pixels and nothing else."""
+        return (self.shape is not None or self.problem is not None) and "float" not in self.dtype
 
     @property
     def has_pixel_type(self) -> bool:
@@ -96,16 +98,12 @@ class PixelColumn:
         return checked_shape(found, where)
 
 
-def pixel_column(field: Any, noted: object, name: str) -> PixelColumn | None:
+def pixel_column(field: Any, noted: object) -> PixelColumn | None:
     """Return how the Arrow ``field`` is read as pixels; None if it holds something else.
 
     Args:
         field: with its type and metadata.
         noted: what `datasets` has noted of it.
-        name: of the table, for messages.
-
-    Raises:
-        ImageError: it states a shape that is damaged, not of a picture, or has its axes in another order.
     """
     import pyarrow as pa
 
@@ -117,10 +115,14 @@ def pixel_column(field: Any, noted: object, name: str) -> PixelColumn | None:
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
     if not is_bytes and not (depth and is_number):
         return None
-    shape = _stated(field, noted, f"{name} column {printable(field.name)!r}")
+    dtype = "uint8" if is_bytes else str(kind)
+    try:
+        shape = _stated(field, noted)
+    except ImageError as error:
+        return PixelColumn(None, is_bytes, dtype, str(error))
     if shape is None and (is_bytes or depth not in (2, 3)):
         return None
-    return PixelColumn(shape, is_bytes, "uint8" if is_bytes else str(kind))
+    return PixelColumn(shape, is_bytes, dtype)
 
 
 def state_shape(name: str, column: str) -> ImageError:
@@ -150,10 +152,15 @@ def is_fixed_bytes(kind: Any) -> bool:
     return bool(pa.types.is_fixed_size_binary(kind))
 
 
-def _stated(field: Any, noted: object, where: str) -> tuple[int | None, ...] | None:
-    """Return the shape of each row that ``field`` states; None if it states none, or that of a vector."""
+def _stated(field: Any, noted: object) -> tuple[int | None, ...] | None:
+    """Return the shape of each row that ``field`` states; None if it states none, or that of a vector.
+
+    Raises:
+        ImageError: it is damaged, not of a picture, or has its axes in another order.
+    """
     import pyarrow as pa
 
+    where = f"column {printable(field.name)!r}"
     stated: object
     if isinstance(field.type, pa.FixedShapeTensorType):
         axes = field.type.permutation

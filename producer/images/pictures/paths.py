@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from producer.images.arrays.table import is_number
 from producer.images.limits import MAX_IMAGES
-from producer.images.pictures.entry import ListedFile, Pictures, is_picture
+from producer.images.pictures.entry import SUFFIXES, ListedFile, Pictures, is_picture
 from producer.images.pieces.numbering import number_texts
 from producer.images.pieces.piece import Shard
 from producer.images.stream import open_regular, open_stream, printable, refuse_exit
@@ -47,11 +48,20 @@ class _Columns(NamedTuple):
 
 
 def is_path_table(path: Path) -> bool:
-    """Return whether one of the first lines of the CSV ``path`` has a field that is the name of a picture."""
+    """Return whether the first lines of the CSV ``path`` name a picture, or a column of paths."""
     with open_stream(path) as stream:
         start = stream.read(_FIRST_BYTES).decode("utf-8", "replace")
     lines = [line for line in start.splitlines() if line.strip()][:_LOOKED_AT]
-    return any(is_picture(field.strip(' "')) for line in lines for field in line.split(","))
+    rows = [[field.strip(' "') for field in line.split(",")] for line in lines]
+    if any(is_picture(field) for row in rows for field in row):
+        return True
+    column = _path_column(rows[0]) if len(rows) == _LOOKED_AT else None
+    return column is not None and not is_number("".join(rows[1][column : column + 1]))
+
+
+def _path_column(header: list[str]) -> int | None:
+    names = [field.lower() for field in header]
+    return next((names.index(each) for each in PATHS if each in names), None)
 
 
 def open_path_table(path: Path, part: str | None, allowance: Allowance) -> Pictures:
@@ -90,18 +100,20 @@ def open_path_table(path: Path, part: str | None, allowance: Allowance) -> Pictu
 
 
 def _rows(text: str, name: str) -> list[list[str]]:
+    rows: list[list[str]] = []
+    reader = csv.reader(text.splitlines(), strict=True)
     try:
-        rows = [[field.strip() for field in row] for row in csv.reader(text.splitlines(), strict=True) if row]
+        for row in filter(None, reader):
+            if rows and len(row) != len(rows[0]):
+                raise ImageError(
+                    f"{name} has {count_text(len(row), 'value')} in line {reader.line_num:,} and "
+                    f"{len(rows[0]):,} in the lines before: make them agree"
+                )
+            rows.append([field.strip() for field in row])
     except csv.Error as error:
         raise ImageError(f"{name} is not CSV ({error}): write it again") from error
     if not rows or len(rows) > MAX_IMAGES + 1:
         raise ImageError(f"{name} has {len(rows):,} lines, not 1 to {MAX_IMAGES:,}: split it or add some")
-    wrong = next((number for number, row in enumerate(rows) if len(row) != len(rows[0])), None)
-    if wrong is not None:
-        raise ImageError(
-            f"{name} has {count_text(len(rows[wrong]), 'value')} in line {wrong + 1:,} and {len(rows[0]):,} "
-            "in the lines before: make them agree"
-        )
     return rows
 
 
@@ -116,11 +128,23 @@ def _columns(rows: list[list[str]], name: str) -> tuple[_Columns, list[list[str]
         return _Columns(0, 1 if len(header) == 2 else None, None), rows
     if len(rows) < 2:
         raise ImageError(f"{name} holds no images: it has no lines after its header")
-    path = next((header.index(each) for each in PATHS if each in header), None)
+    path = _path_column(header)
     if path is None:
+        _refuse_path(rows[0], header, name)
         path = next((column for column, field in enumerate(rows[1]) if is_picture(field)), 0)
     label = next((header.index(each) for each in LABELS if each in header), None)
     return _Columns(path, label, header.index(SPLIT) if SPLIT in header else None), rows[1:]
+
+
+def _refuse_path(fields: list[str], header: list[str], name: str) -> None:
+    """Raise ImageError if the first line, which names no picture, may be no header but a path as well."""
+    found = next((field for field in fields if "/" in field or PurePosixPath(field).suffix), None)
+    if found is not None and set(header).isdisjoint((*LABELS, SPLIT)):
+        raise ImageError(
+            f"{name} begins with {printable(found[:200])!r}, which is neither the name of a picture "
+            f"({', '.join(sorted(SUFFIXES))}) nor a column's: begin it with a header as `path,label`, or "
+            "remove the line"
+        )
 
 
 def _of_split(rows: list[list[str]], column: int | None, part: str | None, name: str) -> list[list[str]]:

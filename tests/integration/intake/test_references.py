@@ -61,6 +61,14 @@ def parquet(folder: Path) -> Path:
     return folder / "set"
 
 
+def lists(folder: Path) -> Path:
+    pa = pytest.importorskip("pyarrow", reason="needs annealq[parquet]")
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs annealq[parquet]")
+    column = pa.array(some_images(IMAGES).images.tolist(), pa.list_(pa.list_(pa.uint8())))
+    pq.write_table(pa.table({"image": column}), folder / "lists.parquet", row_group_size=7)
+    return folder / "lists.parquet"
+
+
 def enqueue(database: Database, network: ChosenNetwork, data: Path) -> int:
     source = source_for(ClassificationRequest(data=str(data), by_reference=True))
     assert source is not None
@@ -78,7 +86,7 @@ def stored(database: Database, run: int) -> list[Any]:
         return list(session.execute(query.order_by(Batch.ordinal)).all())
 
 
-@pytest.mark.parametrize("write_set", [npy, parquet])
+@pytest.mark.parametrize("write_set", [npy, parquet, lists])
 def test_a_run_by_reference_has_the_images_and_holds_none(
     context: Context, working: ChosenNetwork, folder: Path, write_set: Callable[[Path], Path]
 ) -> None:
@@ -158,3 +166,15 @@ def test_rows_that_have_to_be_changed_cannot_be_named(
     np.save(folder / "colour.npy", colour)
     with pytest.raises(ImageError, match="converted for this network"):
         enqueue(database, network, folder / "colour.npy")
+
+
+def test_pixels_as_bytes_are_not_named(database: Database, working: ChosenNetwork, folder: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs annealq[parquet]")
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs annealq[parquet]")
+    values = pa.array([each.tobytes() for each in some_images(IMAGES).images], pa.binary(64))
+    schema = pa.schema([pa.field("image", values.type, metadata={"shape": "[8, 8]"})])
+    pq.write_table(pa.Table.from_arrays([values], schema=schema), folder / "raw.parquet")
+    with pytest.raises(
+        ImageError, match=r"holds pixels as bytes, .*: write them as lists, or leave --by-ref"
+    ):
+        enqueue(database, working, folder / "raw.parquet")

@@ -88,6 +88,21 @@ def test_paths_that_lead_elsewhere(folder: Path, path: str, message: str) -> Non
     ("lines", "message"),
     [
         (["path,label", "pictures/0.png,a", "pictures/1.png"], "1 value in line 3 and 2 in the lines before"),
+        (["path,label", "", "pictures/0.png,a", "pictures/1.png"], "1 value in line 4 and 2 in the lines"),
+        (
+            ["path,label", "notes.txt,a", "pictures/0.png,b"],
+            r"notes\.txt is damaged or not a PNG, .*: remove it",
+        ),
+        (["label,file", "a,gone.txt", "b,pictures/0.png"], r"gone\.txt does not exist"),
+        (["path,label", ",a", "pictures/0.png,b"], "row 0 names '', which is not below the folder"),
+        (
+            ["notes.txt,a", "pictures/0.png,b"],
+            r"begins with 'notes\.txt', which is neither the name of a pic",
+        ),
+        (
+            ["pictures/0,a", "pictures/1.png,b"],
+            "begins with 'pictures/0', .* a header as `path,label`, or rem",
+        ),
         (["path,label", "pictures/0.png,a", "pictures/1.png,"], "labels that are not numbers or names"),
         (["pictures/0.png,a,b"], "3 columns without names: begin it with a header"),
         (["a,pictures/0.png"], "2 columns without names: begin it with a header"),
@@ -96,5 +111,6 @@ def test_paths_that_lead_elsewhere(folder: Path, path: str, message: str) -> Non
     ],
 )
 def test_tables_that_cannot_be_used(folder: Path, lines: list[str], message: str) -> None:
+    (folder / "notes.txt").write_text("a")
     with pytest.raises(ImageError, match=message):
         read_images(table(folder, *lines))
