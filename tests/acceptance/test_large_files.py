@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import insert, select
 
 from producer.images.origin import DataOrigin
@@ -28,23 +31,50 @@ from schema.tables import Batch, BatchImages, Intake, Network
 from tests.conftest import ROOT
 from tests.integration.conftest import network_row
 
-IMAGES, KILLS = 2_000_000, 30
+KILLS = 30
+DRAWN = 2_000  # different pictures in Parquet files
+
+
+def npy(folder: Path, images: np.ndarray, labels: np.ndarray) -> DataOrigin:
+    np.save(folder / "images.npy", images)
+    np.save(folder / "labels.npy", labels)
+    return DataOrigin(str(folder / "images.npy"), "images.npy", str(folder / "labels.npy"))
+
+
+def parquet(folder: Path, images: np.ndarray, labels: np.ndarray) -> DataOrigin:
+    pa = pytest.importorskip("pyarrow", reason="needs annealq[parquet]")
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs annealq[parquet]")
+    (folder / "set").mkdir()
+    pictures = []
+    for image in images[:DRAWN]:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        pictures.append(file.getvalue())
+    chosen = np.random.default_rng(1).integers(0, DRAWN, len(images))
+    images[...] = images[chosen]
+    for shard, rows in enumerate(np.array_split(np.arange(len(images)), 4)):
+        table = pa.table({"image": [pictures[k] for k in chosen[rows]], "label": labels[rows]})
+        pq.write_table(table, folder / "set" / f"train-{shard:05}-of-00004.parquet", row_group_size=10_000)
+    return DataOrigin(str(folder / "set"), "set")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize(("write", "count"), [(npy, 2_000_000), (parquet, 300_000)])
 def test_a_reader_is_killed_at_random_times_and_no_image_is_lost_or_repeated(
-    database: Database, tmp_path: Path
+    database: Database,
+    tmp_path: Path,
+    write: Callable[[Path, np.ndarray, np.ndarray], DataOrigin],
+    count: int,
 ) -> None:
     rng, times = np.random.default_rng(0), random.Random(1)
-    images = rng.integers(0, 17, (IMAGES, 8, 8), dtype=np.uint8)
-    labels = rng.integers(0, 10, IMAGES)
-    np.save(tmp_path / "images.npy", images)
-    np.save(tmp_path / "labels.npy", labels)
+    images = rng.integers(0, 17, (count, 8, 8), dtype=np.uint8)
+    labels = rng.integers(0, 10, count)
+    origin = write(tmp_path, images, labels)
     with database.transaction() as session:
         session.execute(insert(Network).values(network_row()))
         network = choose_network(session, "digits", ImageShape((8, 8)))
-    source = source_of(DataOrigin(str(tmp_path / "images.npy"), "images.npy", str(tmp_path / "labels.npy")))
+    source = source_of(origin)
     options = RunOptions(batch_size=100)
     run = open_intake(database, source, network, Solver.LOCAL, Parameters(reads=5), options).id
     url = database.url.render_as_string(hide_password=False)
@@ -58,10 +88,10 @@ def test_a_reader_is_killed_at_random_times_and_no_image_is_lost_or_repeated(
             time.sleep(times.uniform(0, 0.1))
             reader.kill()
         positions.append(_images(database, run))
-        if positions[-1] == IMAGES:
+        if positions[-1] == count:
             break
     subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
-    killed = sum(position < IMAGES for position in positions[1:])
+    killed = sum(position < count for position in positions[1:])
     print(f"\n{len(positions) - 1} kills, {killed} of them before the last image")  # noqa: T201
     assert killed > 2
     with database.reading() as session:
@@ -87,4 +117,4 @@ def _compare(database: Database, run: int, images: np.ndarray, labels: np.ndarra
             assert pixels == images[part].tobytes()
             assert arrays.decode_labels(encoded or b"", size).tolist() == labels[part].tolist()
             expected += size
-    assert expected == IMAGES
+    assert expected == len(images)

@@ -198,8 +198,8 @@ def _remedy(field: str) -> str:
         return "separate numbers by commas"
     if "/" in field or _SUFFIX.search(field):
         return (
-            "give a number; a CSV of pictures begins with a header as `path,label`, or with the name of one, as "
-            "in cat.png"
+            "give a number; a CSV of pictures begins with a header as `path,label`, or with the name of one, "
+            "as in cat.png"
         )
     return "give a number"
 
