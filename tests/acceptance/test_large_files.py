@@ -60,12 +60,13 @@ def parquet(folder: Path, images: np.ndarray, labels: np.ndarray) -> DataOrigin:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("write", "count"), [(npy, 2_000_000), (parquet, 300_000)])
+@pytest.mark.parametrize(("write", "count", "batch_size"), [(npy, 2_000_000, 100), (parquet, 150_000, 10)])
 def test_a_reader_is_killed_at_random_times_and_no_image_is_lost_or_repeated(
     database: Database,
     tmp_path: Path,
     write: Callable[[Path, np.ndarray, np.ndarray], DataOrigin],
     count: int,
+    batch_size: int,
 ) -> None:
     rng, times = np.random.default_rng(0), random.Random(1)
     images = rng.integers(0, 17, (count, 8, 8), dtype=np.uint8)
@@ -75,7 +76,7 @@ def test_a_reader_is_killed_at_random_times_and_no_image_is_lost_or_repeated(
         session.execute(insert(Network).values(network_row()))
         network = choose_network(session, "digits", ImageShape((8, 8)))
     source = source_of(origin)
-    options = RunOptions(batch_size=100)
+    options = RunOptions(batch_size=batch_size)
     run = open_intake(database, source, network, Solver.LOCAL, Parameters(reads=5), options).id
     url = database.url.render_as_string(hide_password=False)
     command = [sys.executable, "-m", "producer.cli", "runs", "resume", str(run)]

@@ -105,12 +105,20 @@ def decode(
         ImageError: not a picture of a known format, damaged, of more than ``MAX_PIXELS``, animated, partly
             transparent, or of 32-bit values.
     """
+    changes = Changes() if changes is None else changes
+    plain = _read_plain(file, name, preprocessing, allowance)
+    if plain is None:
+        return _open_and_decode(file, name, preprocessing, changes, allowance)
+    return preprocessing.apply(_pixels(plain, name, preprocessing.colour, changes), changes)
+
+
+def _open_and_decode(
+    file: BinaryIO, name: str, preprocessing: Preprocessing, changes: Changes, allowance: Allowance | None
+) -> NDArray[np.uint8]:
+    """Return the picture in ``file``, which Pillow opens, as `decode` does."""
     from PIL import Image, UnidentifiedImageError
 
-    changes = Changes() if changes is None else changes
     try:
-        if (plain := _read_plain(file, name, preprocessing, allowance)) is not None:
-            return preprocessing.apply(_pixels(plain, name, preprocessing.colour, changes), changes)
         _check_webp(file, name)
         with Image.open(file, formats=FORMATS) as picture:
             pixels = picture.width * picture.height

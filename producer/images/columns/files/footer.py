@@ -1,5 +1,8 @@
 """Reads where the column chunks of a Parquet file are, from the metadata at its end.
 
+pyarrow ends the process (`std::terminate`, still in 26.0) when it is asked for the metadata of a column whose
+types or histograms contradict the schema. A child process could be asked instead, but it would have to read
+the footers of all shards before each reading, and `thrift` would be needed all the same, for page headers.
 Layout: Parquet's parquet.thrift, `FileMetaData`.
 """
 

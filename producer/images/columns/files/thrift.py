@@ -1,7 +1,7 @@
 """Reads Thrift's compact protocol, in which Parquet writes its metadata.
 
-pyarrow ends the process on some damaged metadata when it is asked for those of a column, so they are read
-here instead. Layout: thrift.apache.org, "Thrift Compact protocol encoding".
+pyarrow shows no page headers, and ends the process on some damaged metadata (see `footer`). Layout:
+thrift.apache.org, "Thrift Compact protocol encoding".
 """
 
 from __future__ import annotations
