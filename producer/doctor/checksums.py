@@ -12,8 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from producer.doctor import relations
 from producer.doctor.finding import BACKUP, Finding
-from producer.embeddings import chips
-from schema.codecs import arrays, features, image_digests, nonconformity, samples, tiling
+from schema.codecs import arrays, chip_graphs, features, image_digests, nonconformity, samples, tiling
 from schema.database import Database
 from schema.errors import Corrupt, NetworkError, ShardError
 from schema.network import weights
@@ -218,7 +217,7 @@ ALL_STORED = (
     StoredBytes(
         Chip,
         (Chip.graph, Chip.qubits, Chip.couplers),
-        lambda row: chips.unpack(row.graph, row.qubits, row.couplers),
+        lambda row: chip_graphs.decode(row.graph, row.qubits, row.couplers),
         "ask the solver again: `annealq embeddings find`",
     ),
     StoredBytes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -13,9 +12,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, defer
 
 from schema.calendar.run_hours import format_time
+from schema.codecs import chip_graphs
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt, NotFound
-from schema.quantities import count_text
 from schema.states import ProblemState
 from schema.tables import Chip, Problem
 
@@ -50,9 +49,23 @@ def read(session: Session, chip: int) -> ChipGraph:
     """
     row = session.execute(select(Chip).where(Chip.id == chip)).scalar_one()
     with stored_in(f"graph of chip {chip}", "ask the solver again: `annealq embeddings find`"):
-        qubits, couplers = unpack(row.graph, row.qubits, row.couplers)
+        qubits, couplers = chip_graphs.decode(row.graph, row.qubits, row.couplers)
         topology, shape = _topology(row.properties)
     return ChipGraph(row.name, row.graph_id, topology, shape, qubits, couplers)
+
+
+def solver_data(session: Session, chip: int) -> dict[str, Any]:
+    """Return the existing ``chip`` in ``session`` as D-Wave's solver API describes a solver.
+
+    Raises:
+        Corrupt: its bytes do not match its row.
+    """
+    graph = read(session, chip)
+    properties = session.execute(select(Chip.properties).where(Chip.id == chip)).scalar_one()
+    lists = {"qubits": graph.qubits.tolist(), "couplers": graph.couplers.tolist()}
+    identity = {"name": graph.name, "version": {"graph_id": graph.graph_id}}
+    about = {"identity": identity, "status": "ONLINE", "description": "stored by annealq", "avg_load": 0.0}
+    return {**about, "properties": {**properties, **lists}}
 
 
 @dataclass(frozen=True)
@@ -159,27 +172,6 @@ def deprecations(session: Session) -> list[ChipDeprecation]:
         if date.fromisoformat(entry["seen_on"]) >= seen_at.date() - timedelta(days=1)
     ]
     return sorted(found, key=lambda one: (one.sunset, one.name, one.message))
-
-
-def unpack(data: bytes, qubits: int, couplers: int) -> tuple[IndexArray, IndexArray]:
-    """Return the qubits (Q,) and couplers (M, 2), both int32, in ``data`` of `Chip.graph`.
-
-    Raises:
-        Corrupt: the data are damaged, or are not Q = ``qubits`` and M = ``couplers``.
-    """
-    size = 4 * (qubits + 2 * couplers)
-    inflater = zlib.decompressobj()
-    try:
-        flat = inflater.decompress(data, size + 1)
-    except zlib.error as error:
-        raise Corrupt(f"a chip's graph is damaged: {error}") from None
-    if len(flat) != size or not inflater.eof:
-        raise Corrupt(
-            f"a chip's graph does not hold {count_text(qubits, 'qubit')} and "
-            f"{count_text(couplers, 'coupler')}"
-        )
-    values = np.frombuffer(flat, "<i4").astype(np.int32)
-    return values[:qubits], values[qubits:].reshape(couplers, 2)
 
 
 def _topology(properties: dict[str, Any]) -> tuple[str, tuple[int, ...]]:

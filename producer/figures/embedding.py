@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from producer.figures import chip_layout, q_matrix, saving
 from schema.errors import Corrupt, ParameterError
+from schema.network.units import unit_names
 from schema.quantities import count_text
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def _name_units(
     """Write each unit's name next to the first qubit of its chain."""
     if layers is None or count > _MOST_NAMES:
         return
-    names: Sequence[str] = q_matrix.unit_names(layers.sizes, layers.kinds)
+    names: Sequence[str] = unit_names(layers.sizes, layers.kinds)
     _, first = np.unique(units[used], return_index=True)
     style: dict[str, Any] = {"fontsize": 8, "textcoords": "offset points", "zorder": 5, "parse_math": False}
     style |= {"rotation": 60, "rotation_mode": "anchor"}  # neighbours' names would run into each other

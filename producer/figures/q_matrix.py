@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.network.units import LETTERS, unit_names
 from schema.quantities import count_text, number_text
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ FloatArray = NDArray[np.float64]
 MAX_GRAPH_UNITS = 60  # more nodes and lines are not distinguishable
 
 _COLOURS = "RdBu_r"  # red: costs energy, blue: gains it, white: 0
-LAYERS = {  # by kind: name, letter of its units (Higham and Bedford, 3.3), colour
-    "visible": ("visible", "v", "#1b9e77"),
-    "pool": ("pooling", "hp", "#e6a817"),
-    "conv": ("hidden (conv)", "h", "#7b5ea7"),
-    "dense": ("hidden (dense)", "h", "#c2649a"),
-    "classes": ("class", "hc", "#404040"),
+LAYERS = {  # by kind: name, letter of its units, colour
+    "visible": ("visible", LETTERS["visible"], "#1b9e77"),
+    "pool": ("pooling", LETTERS["pool"], "#e6a817"),
+    "conv": ("hidden (conv)", LETTERS["conv"], "#7b5ea7"),
+    "dense": ("hidden (dense)", LETTERS["dense"], "#c2649a"),
+    "classes": ("class", LETTERS["classes"], "#404040"),
 }
 # If the largest entries of blocks differ by a larger factor, the scale is linear only near 0.
 _WIDE_RANGE = 12.0
@@ -280,16 +281,6 @@ def _name_nodes(
             axes.text(x, y, name, ha="center", color="white" if is_dark else "black", **style)
         else:
             axes.annotate(name, (x, y), (_radius(sizes[-1]) + 3, 0), ha="left", **style, **outside)
-
-
-def unit_names(sizes: Sequence[int], kinds: Sequence[str]) -> list[str]:
-    """Return names of units (v1, hp1, hc1 ...) for layers of these ``sizes`` and ``kinds``."""
-    names, used = [], dict.fromkeys((letter for _, letter, _ in LAYERS.values()), 0)
-    for size, kind in zip(sizes, kinds, strict=True):
-        letter = LAYERS[kind][1]
-        names += [f"{letter}{used[letter] + k}" for k in range(1, size + 1)]
-        used[letter] += size
-    return names
 
 
 def _short(name: str) -> str:

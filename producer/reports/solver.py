@@ -13,11 +13,11 @@ from rich.text import Text
 from producer.embeddings.chip_map import ChipMap
 from producer.embeddings.chips import ChipSummary
 from producer.embeddings.queries import EmbeddingSummary, UnitLayers
-from producer.figures.q_matrix import unit_names
 from producer.reports.terminal import new_grid, new_table
 from producer.runs.dry_runs import DryRunSummary
 from producer.runs.qpus import QpuUse
 from schema.codecs.tiling import Tiling
+from schema.network.units import unit_names
 from schema.parameters import Parameters, Solver
 from schema.quantities import count_text
 

@@ -7,6 +7,7 @@ balance.py       whether classes have very different numbers of images
 backbones.py    limits of backbones, and the scales of their pixels
 recipes.py      what makes feature vectors of pictures
 names.py         names of networks and versions
+units.py         names of units
 temperature.py   the temperature that turns class scores into probabilities
 weights.py       trained weights as safetensors
 """

@@ -8,13 +8,12 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from schema.codecs import tiling
+from schema.codecs import chip_graphs, tiling
 from schema.codecs.tiling import Tiling
 from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
 from tests.chips import chip as make_graph
 from tests.integration.conftest import START
-from worker.records.embeddings import pack_graph
 
 # Two tiles of three units on a Chimera C2: chains of 1, 1 and 2 qubits.
 TILES = Tiling.from_chains([[[0], [4], [1, 5]], [[8], [12], [9, 13]]])
@@ -30,7 +29,7 @@ def add_chip(session: Session, *, seed: int = 0, seen_at: datetime = START, **va
         "properties": {"topology": {"type": graph.topology, "shape": list(graph.shape)}, "num_qubits": 32},
         "qubits": len(graph.qubits),
         "couplers": len(graph.couplers),
-        "graph": pack_graph(graph),
+        "graph": chip_graphs.encode(graph.qubits, graph.couplers),
         "created_at": seen_at,
         "seen_at": seen_at,
     }

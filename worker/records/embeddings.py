@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from sqlalchemy import Select, and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from schema.codecs import tiling
+from schema.codecs import chip_graphs, tiling
 from schema.codecs.corruption import stored_in
 from schema.codecs.tiling import Tiling
 from schema.database import Database, record_event, transition
@@ -84,7 +83,7 @@ def store_chip(database: Database, solver: str, graph: SolverGraph, properties: 
     ``properties`` are the solver's own, of which qubits and couplers are stored packed.
     """
     facts = {name: value for name, value in properties.items() if name not in ("qubits", "couplers")}
-    packed = pack_graph(graph)
+    packed = chip_graphs.encode(graph.qubits, graph.couplers)
     for _ in range(2):
         try:
             with database.transaction() as session:
@@ -100,17 +99,13 @@ def graphs_of(session: Session, solver: str, name: str) -> list[str]:
     return list(session.execute(query.order_by(Chip.seen_at.desc(), Chip.id.desc())).scalars())
 
 
-def pack_graph(graph: SolverGraph) -> bytes:
-    """Encode the qubits (Q,) and couplers (M, 2) of ``graph`` as little-endian int32, deflated."""
-    return zlib.compress(graph.qubits.astype("<i4").tobytes() + graph.couplers.astype("<i4").tobytes())
-
-
 def obtain(
-    database: Database, request: EmbeddingRequest, search: Search, *, lease_s: float
+    database: Database, request: EmbeddingRequest, search: Search, *, lease_s: float, again: bool = False
 ) -> StoredEmbedding:
     """Look up the embedding of ``request`` in ``database``; if it is missing, ``search`` or wait for it.
 
-    The search holds a lease of ``lease_s`` seconds; while another worker holds it, this call waits.
+    The search holds a lease of ``lease_s`` seconds; while another worker holds it, this call waits. With
+    ``again``, a search that failed recently is repeated at once.
 
     Raises:
         Refused: the model does not fit the chip, or no embedding was found now or recently.
@@ -124,7 +119,7 @@ def obtain(
             lease = None
             if row is None:
                 lease = _insert(session, request, now=now, lease_s=lease_s)
-            elif row.state is EmbeddingState.FAILED and row.finished_at > now - _STAYS_FAILED:
+            elif row.state is EmbeddingState.FAILED and not again and row.finished_at > now - _STAYS_FAILED:
                 raise Refused(row.error)
             elif row.state is not EmbeddingState.READY:
                 lease = claims.claim_embedding(session, row.id, now=now, lease_s=lease_s)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +92,11 @@ class _Programs:
 
     def __init__(self, chip: Chip) -> None:
         self.totals: dict[int, tuple[Tiling, ChainTotals]] = {}
-        flat = np.frombuffer(zlib.decompress(chip.graph), "<i4").astype(np.int32)
-        facts = {"qubits": flat[: chip.qubits], "couplers": flat[chip.qubits :].reshape(-1, 2)}
-        self._graph = SolverGraph.from_properties(chip.name, chip.graph_id, {**chip.properties, **facts})
+        counts = chip.qubits, chip.couplers
+        with stored_in(f"graph of chip {chip.id}", "ask the solver again: `annealq embeddings find`"):
+            self._graph = SolverGraph.from_stored(
+                chip.name, chip.graph_id, chip.properties, chip.graph, counts
+            )
         self._ranges = Ranges.from_properties(chip.properties)
         self._networks = Registry()
         self._programs: dict[tuple[int, int], ChipProgram] = {}

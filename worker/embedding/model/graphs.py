@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.codecs import chip_graphs
 from schema.errors import Refused
 
 if TYPE_CHECKING:
@@ -89,6 +90,24 @@ class SolverGraph:
         if not graph._is_sound():
             raise Refused(f"solver {name} states couplers or qubits that are not on its chip")
         return graph
+
+    @classmethod
+    def from_stored(
+        cls, name: str, graph_id: str, properties: Mapping[str, Any], data: bytes, counts: tuple[int, int]
+    ) -> SolverGraph:
+        """Read the graph of solver ``name`` with ``graph_id`` from what `schema.tables.Chip` stores.
+
+        Args:
+            properties: of the solver, without its qubits and couplers.
+            data: these; see `schema.codecs.chip_graphs`.
+            counts: their numbers.
+
+        Raises:
+            Corrupt: ``data`` are damaged.
+            Refused: as `from_properties` says.
+        """
+        qubits, couplers = chip_graphs.decode(data, *counts)
+        return cls.from_properties(name, graph_id, {**properties, "qubits": qubits, "couplers": couplers})
 
     @cached_property
     def working(self) -> NDArray[np.bool_]:
