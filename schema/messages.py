@@ -35,6 +35,7 @@ class Task(StrEnum):
     PREPARE = "annealq.prepare"
     FIND_DUPLICATES = "annealq.find_duplicates"
     COMPUTE_HISTOGRAMS = "annealq.compute_histograms"  # of a run's images that somebody looks at
+    COMPUTE_SAMPLE_SETS = "annealq.compute_sample_sets"  # of a run's images and problems, for the API
 
 
 class Queue(StrEnum):
@@ -58,10 +59,11 @@ QUEUE_OF: Mapping[Task, Queue] = {
     Task.PREPARE: Queue.SAMPLE,
     Task.FIND_DUPLICATES: Queue.SAMPLE,
     Task.COMPUTE_HISTOGRAMS: Queue.AGGREGATE,
+    Task.COMPUTE_SAMPLE_SETS: Queue.AGGREGATE,
 }
 
 # What somebody only looks at: workers take it when nothing else waits, and not after that many seconds.
-EXPIRES_S: Mapping[Task, float] = {Task.COMPUTE_HISTOGRAMS: 60.0}
+EXPIRES_S: Mapping[Task, float] = {Task.COMPUTE_HISTOGRAMS: 60.0, Task.COMPUTE_SAMPLE_SETS: 60.0}
 _LAST = 9  # of the priorities of messages; 0 is the first and the default
 
 

@@ -40,7 +40,12 @@ from worker.scheduling.dispatch import dispatch
 
 _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
-_NOT_REPEATED = (Task.DISPATCH, Task.COMPUTE_FEATURES, Task.COMPUTE_HISTOGRAMS)  # the second by `dispatch`
+_NOT_REPEATED = (
+    Task.DISPATCH,
+    Task.COMPUTE_FEATURES,  # by `dispatch`
+    Task.COMPUTE_HISTOGRAMS,
+    Task.COMPUTE_SAMPLE_SETS,
+)
 _TASKS_OF = {
     queue: [task for task in Task if QUEUE_OF[task] is queue and task not in _NOT_REPEATED] for queue in Queue
 }

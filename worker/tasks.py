@@ -20,6 +20,7 @@ from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.plan_calibration import plan_calibration
 from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.sample_sets.compute import compute_sample_sets
 from worker.pipeline.score_batch import score_batch
 from worker.pipeline.train import train_network
 from worker.process import activity, prometheus
@@ -71,3 +72,4 @@ _register(Task.PREPARE, plan_dry_run, "preparation")
 _register(Task.PLAN_CALIBRATION, plan_calibration, "calibration")
 _register(Task.CALIBRATE_NETWORK, calibrate_network, "calibration")
 _register(Task.COMPUTE_HISTOGRAMS, compute_histograms, "run")
+_register(Task.COMPUTE_SAMPLE_SETS, compute_sample_sets, "run")

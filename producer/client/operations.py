@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PAGE = 1_000  # images of one request
 _RUNS_PAGE = 100
+_ACCEPTED = 202  # status of what is still computed
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # until more results are final
 _FORMATS = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 
@@ -275,6 +276,43 @@ class Operations(Submissions):
                 into=file,
             )
         return target
+
+    async def sample_set(
+        self,
+        run: int,
+        *,
+        image: int | None = None,
+        problem: int | None = None,
+        physical: bool = False,
+        round: int | None = None,  # noqa: A002 - as the API names it
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Return the reads of an image or a problem for D-Wave's Ocean, once a worker has computed it.
+
+        `dimod.SampleSet.from_serializable` reads it.
+
+        Args:
+            image: its index within ``run``; or
+            problem: the number of a problem of the run.
+            physical: qubits, h and J as they were on the chip, instead of units.
+            round: only this round of the image's reads.
+            timeout_s: seconds after which to stop waiting; None: never.
+
+        Raises:
+            TimeoutError: it is not there after ``timeout_s`` seconds.
+        """
+        deadline = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
+        wanted = plain({"image": image, "problem": problem, "physical": physical, "round": round})
+        while True:
+            response = await self._connection.ask("GET", f"/v1/runs/{run}/sample-set", params=wanted)
+            body: dict[str, Any] = response.json()
+            if response.status_code != _ACCEPTED:
+                return body
+            pause_s = float(response.headers["Retry-After"])
+            if time.monotonic() + pause_s > deadline:
+                why = "a worker computes it" if body["has_worker"] else "no worker is alive"
+                raise TimeoutError(f"the sample set of run {run} is not there yet: {why}; wait longer")
+            await self._connection.transport.sleep(pause_s)
 
     async def ask(self, /, method: str, path: str, *, is_idempotent: bool, **content: Any) -> Any:
         """Return the JSON of any other route: `ask("GET", "/v1/me", is_idempotent=True)`.

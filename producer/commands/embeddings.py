@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from producer.commands.ocean import embeddings as exchanged
 from producer.commands.shared import options as o
 from producer.commands.shared.help import App
 from producer.commands.shared.request import Qpu, Tiles
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from schema.codecs.tiling import Tiling
     from schema.database import Database
 
-_HELP = """Find, list, show and remove embeddings, and look at the chips that they are on.
+_HELP = """Find, list, show, exchange and remove embeddings, and look at the chips that they are on.
 
 An embedding says which qubits of a solver stand for each unit of a network: a chain of qubits for each
 unit, in as many disjoint copies (tiles) as the chip holds. One problem carries one image for each tile. A
@@ -30,6 +31,8 @@ in the database, and used by every later run. `classify` starts a search where n
 _CHIP_MAP_S = 600.0
 
 app = App(help=_HELP, no_args_is_help=True)
+app.command("export")(exchanged.export)
+app.command("import")(exchanged.import_embedding)
 
 Number = Annotated[
     int,
@@ -167,6 +170,12 @@ def show_chip(
     problems: Annotated[
         int, typer.Option("--problems", min=1, max=10_000, help="Newest good problems to read.")
     ] = 100,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Only write its qubits, couplers and properties, as JSON for Ocean."
+        ),
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Show which qubits of a chip err, by the stored reads of its newest problems.
@@ -174,6 +183,8 @@ def show_chip(
     The field error of a qubit is the field that its chain has in addition to what was sent, in units of h,
     divided by the qubits of the chain; it is nearer to 0 the less the reads say. Broken chains are counted
     relative to the mean of the same unit over all tiles. 100 problems take about 10 seconds.
+
+    With --output, functions of D-Wave's Ocean know the chip without a service; see `docs/ocean.md`.
 
     Example: `annealq embeddings chip emulator-pegasus --plot chip.png`.
     """
@@ -191,6 +202,9 @@ def show_chip(
         saving.check_format(plot)
     with database() as opened, opened.reading() as session:
         chip = chips.find(session, name)
+        if output is not None:
+            exchanged.write_json(output, chips.solver_data(session, chip.chip_id))
+            return
         graph = chips.read(session, chip.chip_id)
     arguments = [chip.graph_id, str(problems)]
     found = chip_map.parse(programs.run(Program.CHIP_MAP, arguments, load(), timeout_s=_CHIP_MAP_S))

@@ -181,13 +181,40 @@ def import_network(
 def export_network(
     name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="NAME.safetensors; NAME.json is written next to it.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="NAME.safetensors; NAME.json is written next to it. With --bqm: NAME.bqm, .coo or .json.",
+        ),
     ],
+    bqm: Annotated[
+        _Text, typer.Option("--bqm", help="Instead the energy function of this image: DATA:INDEX.")
+    ] = None,
+    visible: Annotated[
+        Visible | None,
+        typer.Option("--visible", help="With --bqm: visible units sampled (default), or folded into biases."),
+    ] = None,
+    lam: Annotated[
+        float | None,
+        typer.Option("--lam", min=0, help="With --bqm: one-hot penalty; default: the network's."),
+    ] = None,
 ) -> None:
     """Write a network's weights, and its layers, classes and accuracy, as files that `import` reads.
 
-    Example: `annealq networks export mine --output mine.safetensors`.
+    With --bqm DATA:INDEX, write the energy function of that image as a binary quadratic model of D-Wave's
+    dimod: .bqm, .json (`to_serializable`), or .coo, whose variables are numbers.
+
+    Example: `annealq networks export mine --output mine.safetensors`, or
+    `annealq networks export mnist --bqm mnist_test.npz:7 --visible folded --output seven.bqm`.
     """
+    if bqm is None and (visible is not None or lam is not None):
+        raise typer.BadParameter("--visible and --lam belong to --bqm DATA:INDEX")
+    if bqm is not None:
+        from producer.commands.ocean.models import export_model
+
+        export_model(name, bqm, output, visible or Visible.SAMPLED, lam)
+        return
     from producer.context import database
     from producer.networks import bundle
     from producer.networks import queries as networks_queries

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from producer.commands.ocean.samples import samples
 from producer.commands.shared.help import App
 from producer.commands.shared.options import MAX_NUMBER
 from producer.commands.shared.watching import _show, follow_and_print, print_enqueued
@@ -23,6 +24,8 @@ app = App(
     help="List, show, watch, compare, report, export, control, score again, prune and delete runs.",
     no_args_is_help=True,
 )
+
+app.command("samples")(samples)
 
 Number = Annotated[
     int, typer.Argument(metavar="RUN", max=MAX_NUMBER, help="The run's number, from `runs list`.")

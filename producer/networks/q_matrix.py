@@ -1,4 +1,4 @@
-"""Computes the Q matrix of a ready network in a process of the worker."""
+"""Computes the Q matrix of a ready network in a process of the worker, as arrays or as a file for Ocean."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from producer.files import replacing
 from producer.images.imageset import ImageSet
 from producer.images.source import read_images
 from producer.networks.chosen import ChosenNetwork
@@ -16,9 +17,11 @@ from producer.networks.compatibility import match_images
 from producer.stack import programs
 from producer.stack.programs import Program
 from schema.errors import ParameterError
+from schema.parameters import Visible
 from schema.quantities import count_text
 from schema.settings import Settings
 
+_MODEL_SUFFIXES = (".bqm", ".coo", ".json")
 _PATIENCE_S = 300  # importing torch from a cold disk takes its time
 
 
@@ -83,3 +86,38 @@ def compute(settings: Settings, network: int, image: NDArray[np.generic] | None 
             sizes, kinds = arrays["sizes"].tolist(), arrays["kinds"].tolist()
             sources = zip(arrays["sources"].tolist(), arrays["blocks"].tolist(), strict=True)
             return QMatrix(arrays["q_matrix"], tuple(sizes), tuple(kinds), tuple(sources))
+
+
+def check_model_file(path: Path) -> None:
+    """Raise ParameterError unless the name of ``path`` ends like a file of a binary quadratic model."""
+    if path.suffix not in _MODEL_SUFFIXES:
+        *others, last = (f"NAME{suffix}" for suffix in _MODEL_SUFFIXES)
+        raise ParameterError(f"{path}: unknown form of a model: name it {', '.join(others)} or {last}")
+
+
+def write_model(
+    settings: Settings,
+    network: int,
+    image: NDArray[np.generic],
+    path: Path,
+    visible: Visible,
+    lam: float | None = None,
+) -> int:
+    """Write the binary quadratic model of ``image`` to ``path``; return its number of variables.
+
+    Args:
+        settings: where the database is.
+        network: its row.
+        image: as the network takes it.
+        path: .bqm, .coo or .json; see `check_model_file`.
+        lam: one-hot penalty; None: the network's own.
+
+    Raises:
+        AnnealqError: as for `compute`.
+    """
+    with tempfile.TemporaryDirectory(prefix="annealq-") as folder, replacing(path) as part:
+        image_file = Path(folder) / "image.npy"
+        np.save(image_file, image, allow_pickle=False)
+        arguments = [str(network), str(image_file), str(part), path.suffix, "--visible", visible.value]
+        arguments += [] if lam is None else ["--lam", repr(lam)]
+        return int(programs.run(Program.OCEAN_MODEL, arguments, settings, timeout_s=_PATIENCE_S))

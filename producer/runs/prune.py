@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
-from schema.database import Database, record_event
+from schema.database import Database, record_event, renderings
 from schema.errors import NotFound, ParameterError
 from schema.states import FINISHED_RUNS, BatchState, CalibrationState, ProblemState
 from schema.tables import Batch, Calibration, Event, Problem, Run, SampleSet, Spending
@@ -157,4 +157,5 @@ def _remove(database: Database, batch: int) -> bool:
         why = "its raw reads were removed by `annealq runs prune`"
         rows = [{"row": problem, "why": why, **common} for problem in session.execute(gone).scalars()]
         session.execute(insert(Event), rows)
+        renderings.remove_sample_sets(session, batch)
         return True

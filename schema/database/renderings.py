@@ -11,12 +11,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from schema.messages import EXPIRES_S, Task
-from schema.tables import Rendering
+from schema.tables import Batch, Rendering, Run
 
 JSON = "application/json"
 # Media types of rows that have no content: a worker is asked for it, or could not compute it and says why.
 _ASKED, _FAILED = "asked", "failed"
-_HISTOGRAM = "histogram/"  # and the number of the image
+HISTOGRAM = "histogram/"  # beginnings of kinds: and the number of the image
+SAMPLE_SET = "samples/"  # and a `SampleSetRequest` as text
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class StoredRendering:
 
 def histogram_kind(image: int) -> str:
     """Return the kind of the energy histogram of ``image``."""
-    return f"{_HISTOGRAM}{image}"
+    return f"{HISTOGRAM}{image}"
 
 
 def find(session: Session, run: int, kind: str, content_sha256: str) -> StoredRendering | None:
@@ -66,7 +67,7 @@ def store(
     session.execute(insert(Rendering).values(**which, **values))
 
 
-def ask(session: Session, run: int, kind: str, content_sha256: str, *, now: datetime) -> bool:
+def ask(session: Session, run: int, kind: str, content_sha256: str, task: Task, *, now: datetime) -> bool:
     """Ask workers for the rendering ``kind`` of ``run``; return False if that was done just now.
 
     What nobody has computed when its message expires is asked for again; so is what failed.
@@ -74,12 +75,13 @@ def ask(session: Session, run: int, kind: str, content_sha256: str, *, now: date
     Args:
         session: of a transaction; a message follows its commit.
         content_sha256: digest of everything that decides it.
+        task: that computes it.
         now: the time.
     """
     values = {"content_sha256": content_sha256, "media_type": _ASKED, "body": b"", "created_at": now}
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     statement = dialect.insert(Rendering).values(run_id=run, kind=kind, **values)
-    expired = Rendering.created_at < now - timedelta(seconds=EXPIRES_S[Task.COMPUTE_HISTOGRAMS])
+    expired = Rendering.created_at < now - timedelta(seconds=EXPIRES_S[task])
     unfinished = Rendering.media_type.in_((_ASKED, _FAILED))
     statement = statement.on_conflict_do_update(
         index_elements=[Rendering.run_id, Rendering.kind],
@@ -89,42 +91,57 @@ def ask(session: Session, run: int, kind: str, content_sha256: str, *, now: date
     return session.execute(statement.returning(Rendering.run_id)).first() is not None
 
 
-def asked_histograms(session: Session, run: int, most: int) -> dict[int, str]:
-    """Return up to ``most`` images of ``run`` whose energy histograms are asked for, oldest request first.
+def asked(session: Session, run: int, prefix: str, most: int) -> dict[str, str]:
+    """Return up to ``most`` renderings of ``run`` that are asked for, oldest request first.
+
+    Args:
+        prefix: with which their kinds begin.
 
     Returns:
-        The digest of the content that was asked for, by image.
+        The digest of the content that was asked for, by kind.
     """
     query = select(Rendering.kind, Rendering.content_sha256).where(
-        Rendering.run_id == run, Rendering.media_type == _ASKED, Rendering.kind.startswith(_HISTOGRAM)
+        Rendering.run_id == run, Rendering.media_type == _ASKED, Rendering.kind.startswith(prefix)
     )
     rows = session.execute(query.order_by(Rendering.created_at).limit(most))
-    return {int(row.kind.removeprefix(_HISTOGRAM)): row.content_sha256 for row in rows}
+    return {row.kind: row.content_sha256 for row in rows}
 
 
-def answer_histograms(
+def answer(
     session: Session,
     run: int,
-    asked: Mapping[int, str],
-    bodies: Mapping[int, bytes],
-    error: str,
+    asked_for: Mapping[str, str],
+    bodies: Mapping[str, bytes],
+    errors: Mapping[str, str],
 ) -> None:
-    """Store the histograms ``bodies`` of ``run`` that were ``asked`` for, by image; others fail by ``error``.
+    """Store the ``bodies`` of ``run`` that were ``asked_for``, or their ``errors``, by kind; each has one.
 
     What was asked for again since, with another content, is left.
     """
-    for image, content_sha256 in asked.items():
-        body = bodies.get(image)
-        values = {"media_type": _FAILED, "body": error.encode()}
-        if body is not None:
-            values = {"media_type": JSON, "body": body}
+    for kind, content_sha256 in asked_for.items():
+        body = bodies.get(kind)
+        values = {"media_type": JSON, "body": body}
+        if body is None:
+            values = {"media_type": _FAILED, "body": errors[kind].encode()}
         session.execute(
             update(Rendering)
             .where(
                 Rendering.run_id == run,
-                Rendering.kind == histogram_kind(image),
+                Rendering.kind == kind,
                 Rendering.content_sha256 == content_sha256,
                 Rendering.media_type == _ASKED,
             )
             .values(values)
         )
+
+
+def remove_sample_sets(session: Session, batch: int) -> None:
+    """Remove the sample sets of the run of ``batch``, and of runs that score it again.
+
+    They are copies of raw reads, which were pruned.
+    """
+    run = select(Batch.run_id).where(Batch.id == batch).scalar_subquery()
+    runs = select(Run.id).where(or_(Run.id == run, Run.rescored_from == run))
+    session.execute(
+        delete(Rendering).where(Rendering.run_id.in_(runs), Rendering.kind.startswith(SAMPLE_SET))
+    )

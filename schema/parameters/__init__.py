@@ -6,6 +6,7 @@ rounds.py        further rounds of reads for uncertain images
 declarations.py  declares parameters: limits, descriptions, errors
 sampling.py      the parameters of a run
 batch_sizes.py   the default size of its batches
+sample_sets.py   which of its reads are wanted as a sample set
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from schema.parameters.declarations import (
 )
 from schema.parameters.qpu_choice import QpuChoice, solver_key
 from schema.parameters.rounds import MAX_READS, MAX_ROUNDS, Round
+from schema.parameters.sample_sets import SampleSetRequest
 from schema.parameters.sampling import MAX_BATCH_SIZE, MAX_SWEEPS, Parameters
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "QpuChoice",
     "Round",
     "Rule",
+    "SampleSetRequest",
     "Solver",
     "Unembedding",
     "Validated",

@@ -38,6 +38,7 @@ from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.plan_calibration import plan_calibration
 from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.sample_sets.compute import compute_sample_sets
 from worker.pipeline.score_batch import score_batch
 from worker.pipeline.train import train_network
 from worker.scheduling.dispatch import dispatch
@@ -207,6 +208,7 @@ USE_CASES: dict[Task, Callable[[Context, int], None]] = {
     Task.CALIBRATE_NETWORK: calibrate_network,
     Task.FIND_DUPLICATES: find_duplicates,
     Task.COMPUTE_HISTOGRAMS: compute_histograms,
+    Task.COMPUTE_SAMPLE_SETS: compute_sample_sets,
     Task.TRAIN_NETWORK: train_network,
 }
 

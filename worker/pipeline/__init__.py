@@ -16,5 +16,6 @@ by the row's state and, for leased rows, by the lease.
     dry_run.py       works out what a run would need and cost        (PREPARE)
     find_duplicates.py  looks again for problems that were sent twice    (FIND_DUPLICATES)
     energy_histograms.py  histograms of single images' reads     (COMPUTE_HISTOGRAMS)
+    sample_sets/    reads as sample sets of Ocean                (COMPUTE_SAMPLE_SETS)
     attempt.py       what leased work shares: claim, heartbeat, transactions, release after a failure
 """

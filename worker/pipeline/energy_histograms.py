@@ -41,19 +41,21 @@ def compute_histograms(context: Context, run: int) -> None:
     """
     database, error = context.database, _NO_READS
     with database.reading() as session:
-        asked = renderings.asked_histograms(session, run, _AT_ONCE)
+        asked = renderings.asked(session, run, renderings.HISTOGRAM, _AT_ONCE)
     if not asked:
         return
+    images = [int(kind.removeprefix(renderings.HISTOGRAM)) for kind in asked]
     found: dict[int, dict[str, Any]] = {}
     try:
         with database.reading() as session:
-            found = read_histograms(session, run, list(asked), context.networks, context.backbones)
+            found = read_histograms(session, run, images, context.networks, context.backbones)
     except AnnealqError as failure:
         error = reason(failure)
         log.warning("energies cannot be computed", error=error)
-    bodies = {image: json.dumps(values).encode() for image, values in found.items()}
+    kinds = {renderings.histogram_kind(image): values for image, values in found.items()}
+    bodies = {kind: json.dumps(values).encode() for kind, values in kinds.items()}
     with database.transaction() as session:
-        renderings.answer_histograms(session, run, asked, bodies, error)
+        renderings.answer(session, run, asked, bodies, dict.fromkeys(asked, error))
 
 
 def read_histograms(

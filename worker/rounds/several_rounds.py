@@ -123,37 +123,76 @@ def _decode(
     wanted: Sequence[int],
 ) -> Iterator[_RoundReads]:
     """Yield the reads of the ``wanted`` images of ``located``, whose linear terms are ``linear``."""
-    stored, tiles = scoring.open_reads(part, parameters.reads)
-    places = located.places[wanted]
-    if places.max() >= part.count:
-        raise Corrupt(f"problem {part.problem} has {part.count} images, and none at {places.max()}")
-    counted: NDArray[np.bool_] | None = None
-    breaks: NDArray[np.float64] | None = None
-    if tiles is None:
-        bits = stored.bits[places, : parameters.reads]
-    else:
-        physical = stored.packed[0, : parameters.reads]
-        if parameters.unembedding is Unembedding.WEIGHTED_RANDOM:  # what a tile draws depends on the others
-            whole = np.zeros((part.count, linear.shape[1]))
-            units = scoring.unembed_units(model, whole, parameters, physical, tiles)
-        else:
-            physical, tiles = _only(physical, tiles, places)
-            units, places = (
-                scoring.unembed_units(model, linear, parameters, physical, tiles),
-                np.arange(len(places)),
-            )
-        bits, counted, breaks = units.bits[places], units.counted[places], units.chain_breaks[places]
+    units = read_units(model, linear, parameters, part, located, wanted)
+    bits, counted, breaks = units.bits, units.counted, units.chain_breaks
     # As `scoring` does: single precision for reads of qubits.
-    energies_of = partial(model.energies, dtype=np.float64 if tiles is None else np.float32)
+    energies_of = partial(model.energies, dtype=np.float64 if breaks is None else np.float32)
     for k in range(len(bits)):
         one = slice(k, k + 1)
         yield _RoundReads(
             located.round,
             np.ascontiguousarray(bits[k][:, model.class_units]),
             energies_of(linear[one], bits[one])[0],
-            np.ones(bits.shape[1], np.bool_) if counted is None else counted[k],
+            counted[k],
             None if breaks is None else breaks[k],
         )
+
+
+@dataclass(frozen=True, eq=False)
+class UnitReads:
+    """R reads of m images as values of their n units.
+
+    Attributes:
+        bits: (m, R, n) uint8.
+        counted: (m, R) bool, reads that count for the image.
+        physical: (R, bytes) uint8, the reads of the qubits of these images' tiles alone; None without qubits.
+        tiles: m tiles, which ``physical`` is of.
+        chain_breaks: (m, n) float64, share of reads in which each chain is broken.
+    """
+
+    bits: NDArray[np.uint8]
+    counted: NDArray[np.bool_]
+    physical: NDArray[np.uint8] | None = None
+    tiles: Tiling | None = None
+    chain_breaks: NDArray[np.float64] | None = None
+
+
+def read_units(
+    model: EnergyModel,
+    linear: NDArray[np.float64],
+    parameters: Parameters,
+    part: StoredReads,
+    located: LocatedReads,
+    wanted: Sequence[int],
+) -> UnitReads:
+    """Return the reads in ``part`` of the ``wanted`` images of ``located``, as the run unembeds them.
+
+    Args:
+        linear: (m, n) float64, linear terms of these images.
+        parameters: of the run, with the number of reads that count.
+
+    Raises:
+        Corrupt: the reads are damaged, or fewer.
+    """
+    stored, tiles = scoring.open_reads(part, parameters.reads)
+    places = located.places[wanted]
+    if places.max() >= part.count:
+        raise Corrupt(f"problem {part.problem} has {part.count} images, and none at {places.max()}")
+    if tiles is None:
+        bits = stored.bits[places, : parameters.reads]
+        return UnitReads(bits, np.ones(bits.shape[:2], np.bool_))
+    physical = stored.packed[0, : parameters.reads]
+    own, own_tiles = _only(physical, tiles, places)
+    if parameters.unembedding is Unembedding.WEIGHTED_RANDOM:  # what a tile draws depends on the others
+        whole = np.zeros((part.count, linear.shape[1]))
+        units = scoring.unembed_units(model, whole, parameters, physical, tiles)
+    else:
+        units, places = (
+            scoring.unembed_units(model, linear, parameters, own, own_tiles),
+            np.arange(len(places)),
+        )
+    chosen = units.bits[places], units.counted[places]
+    return UnitReads(*chosen, own, own_tiles, units.chain_breaks[places])
 
 
 def _only(

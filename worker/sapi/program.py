@@ -82,8 +82,15 @@ class ChipProgram:
     def encode_linear(
         self, linear: FloatArray, coupling_bias: float = 0.0, signs: FloatArray | None = None
     ) -> str:
-        """Encode the linear terms ``linear`` (k, n) float64 of k images (BINARY) as `lin`.
+        """Encode the h of `linear_biases` as `lin`."""
+        return wire.encode_doubles(self.linear_biases(linear, coupling_bias, signs))
 
+    def linear_biases(
+        self, linear: FloatArray, coupling_bias: float = 0.0, signs: FloatArray | None = None
+    ) -> FloatArray:
+        """Return h (Q,) float64 in the solver's order, NaN if unused, as it is sent.
+
+        It is that of the linear terms ``linear`` (k, n) float64 of k images (BINARY).
         h makes up for ``coupling_bias``, the field that couplers of |J| = 1 put on a qubit of the chip: that
         is a field of the qubits, which ``signs`` of their chains, see `gauges`, do not reverse.
         """
@@ -91,19 +98,20 @@ class ChipProgram:
         balance, (low, high) = self.balance, self.ranges.h
         if signs is not None:
             h = h * signs
-            balance = balance * self._signs_of_chains(signs)[self.placement.owners]
+            balance = balance * self.signs_of_chains(signs)[self.placement.owners]
         added = balance - coupling_bias * self.coupled
-        return wire.encode_doubles(np.clip(self.placement.linear(h, added), low, high))
+        return np.clip(self.placement.linear(h, added), low, high)
 
     def encode_quadratic(self, signs: FloatArray | None = None) -> str:
         """Encode J as `quad`, the couplings between chains reversed by their ``signs``."""
         if signs is None or signs.shape[1] == 1:  # no coupler joins two tiles
             return self.quad
-        chains = self._signs_of_chains(signs)
+        chains = self.signs_of_chains(signs)
         ends = self.placement.chains
         return wire.encode_doubles(self.couplings * chains[ends[:, 0]] * chains[ends[:, 1]])
 
-    def _signs_of_chains(self, signs: FloatArray) -> FloatArray:
+    def signs_of_chains(self, signs: FloatArray) -> FloatArray:
+        """Return the sign (k n,) of each chain, tile by tile, of ``signs`` (k, 1) or (k, n)."""
         return np.broadcast_to(signs, self.placement.tiling.lengths.shape).ravel()
 
 

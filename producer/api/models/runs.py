@@ -253,6 +253,13 @@ class ImageReads(BaseModel):
     occurrences: list[int] | None = Field(description="How often the solver saw each; null: once.")
 
 
+class AwaitedSampleSet(BaseModel):
+    """A sample set that a worker computes."""
+
+    run_id: int
+    has_worker: bool = Field(description="Whether a worker is alive.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProgressEvent(ImageProgress):
     """The data of an event `progress` or `end`."""

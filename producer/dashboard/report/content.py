@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from producer.embeddings import chips
 from producer.runs import queries
+from schema.parameters import SampleSetRequest
 from schema.tables import Batch, BatchImages, Calibration, Classification, Network, Problem, Run
 
 _PACKAGES = ("torch", "matplotlib")
@@ -54,6 +55,22 @@ def of_energies(session: Session, run: int, image: int) -> dict[str, Any]:
         **_of_run(session, run),
         "shows": ("visible", "energies"),  # earlier versions stored energies alone
         "batch": [tuple(row) for row in session.execute(batch)],
+    }
+
+
+def of_sample_set(session: Session, run: int, request: SampleSetRequest) -> dict[str, Any]:
+    """Return what decides the sample set that ``request`` asks of ``run`` in ``session``; raise NotFound."""
+    if request.image is not None:
+        return of_energies(session, run, request.image)
+    queries.run(session, run)
+    problem = (
+        select(Problem.batch_id, Problem.state, Problem.answered_at, BatchImages.images_sha256)
+        .outerjoin(BatchImages, BatchImages.batch_id == Problem.batch_id)
+        .where(Problem.id == request.problem)
+    )
+    return {
+        **_of_run(session, run),
+        "problem": [tuple(row) for row in session.execute(problem)],
     }
 
 

@@ -10,12 +10,10 @@ from typing import Any
 from producer.dashboard.charts import energy_histograms
 from producer.dashboard.report import content
 from producer.dashboard.web import rendering
+from producer.dashboard.web.asked import find_or_ask
 from producer.dashboard.web.drawing import digest
-from producer.progress.workers import count_alive
 from schema.database import Database, renderings
 from schema.messages import Message, Task
-
-AGAIN_S = 2  # until a browser asks again
 
 
 @dataclass(frozen=True)
@@ -45,18 +43,12 @@ class EnergyCharts:
         kind = renderings.histogram_kind(image)
         with database.reading() as session:
             key = run, kind, digest(content.of_energies(session, run, image))
-            found = renderings.find(session, *key)
-        if found is not None and found.body is not None:
+        found = find_or_ask(database, key, Task.COMPUTE_HISTOGRAMS, self.send)
+        if found.body is not None:
             return _computed(json.loads(found.body))
-        with database.transaction() as session:
-            now = database.now(session)
-            is_new = renderings.ask(session, *key, now=now)
-            alive = count_alive(session, now)
-        if is_new:
-            self.send(Message(Task.COMPUTE_HISTOGRAMS, run))
-        if found is not None and found.error is not None and not is_new:
+        if found.error is not None:
             return _failed(found.error)
-        if alive:
+        if found.has_worker:
             return EnergyState(None, "Computing: a worker does it when no batch waits for it.")
         return EnergyState(
             None, "No worker is alive: the energies are computed once `annealq up` starts one."

@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from producer.dashboard.charts import visible_values
 from producer.dashboard.report import run_facts, run_values
-from producer.dashboard.views.energies import AGAIN_S, EnergyCharts, svg
+from producer.dashboard.views.energies import EnergyCharts, svg
 from producer.dashboard.views.run_parts import RunCaches
+from producer.dashboard.web.asked import AGAIN_S
 from producer.dashboard.web.visit import Visit
 from producer.runs import queries, results
 from schema.errors import AnnealqError, NotFound

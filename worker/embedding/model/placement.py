@@ -64,6 +64,11 @@ class Placement:
         owner[self.columns] = self.owners
         return owner[np.searchsorted(self.active, self.couplers)]
 
+    @property
+    def is_used(self) -> NDArray[np.bool_]:
+        """Return (P,) bool: whether each of ``couplers`` serves an edge or a chain."""
+        return np.asarray(self.terms != _UNUSED)
+
     def linear(self, h: FloatArray, balance: FloatArray | float = 0.0) -> FloatArray:
         """Return linear biases (Q,) float64 in the solver's order, NaN if unused, for ``h`` (k, n).
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from schema.database.feature_requests import feature_request
 from schema.errors import BackboneError
 from schema.network.recipes import Recipe
+from schema.shapes import ImageArray
 from worker.compute import scoring
 from worker.network.trained import TrainedNetwork
 from worker.pipeline.features.vectors import vectors_of
@@ -43,11 +44,29 @@ def with_vectors(
         stored = feature_sets.load_vectors(session, batch_input.feature_set)
         if stored is not None:
             return replace(batch_input, vectors=stored)
-    request = feature_request(session, batch_input.network)
-    if request is None:
-        raise BackboneError(f"network {batch_input.network} has no backbone, though its layers had one")
-    backbone = cache.get(session, request.backbone, 1)
     images = scoring.pixels(batch_input)
+    return replace(batch_input, vectors=image_inputs(session, cache, batch_input.network, network, images))
+
+
+def image_inputs(
+    session: Session, cache: BackboneCache, row: int, network: TrainedNetwork, images: ImageArray
+) -> ImageArray:
+    """Return what the trained layers of ``network``, which is in ``row``, take of ``images``.
+
+    Args:
+        session: reads the backbone.
+        cache: backbones that are loaded.
+
+    Raises:
+        BackboneError: the vectors could not be computed.
+        ImageError: the backbone takes no such images.
+    """
+    if network.backbone is None:
+        return images
+    request = feature_request(session, row)
+    if request is None:
+        raise BackboneError(f"network {row} has no backbone, though its layers had one")
+    backbone = cache.get(session, request.backbone, 1)
     vectors = vectors_of(backbone, Recipe.of(network.backbone), images, lambda: None)
     # As they are stored, so that an image has the same features whatever was pruned.
-    return replace(batch_input, vectors=vectors.astype(np.float16).astype(np.float32))
+    return vectors.astype(np.float16).astype(np.float32)
