@@ -203,10 +203,10 @@ def export_network(
     """Write a network's weights, and its layers, classes and accuracy, as files that `import` reads.
 
     With --bqm DATA:INDEX, write the energy function of that image as a binary quadratic model of D-Wave's
-    dimod: .bqm, .json (`to_serializable`), or .coo, whose variables are numbers.
+    dimod: .bqm, .json (`to_serializable`), or .coo, whose variables are numbers. With it, --output is
+    seven.bqm, say, and --visible and --lam are as the run has them that it is compared with.
 
-    Example: `annealq networks export mine --output mine.safetensors`, or
-    `annealq networks export mnist --bqm mnist_test.npz:7 --visible folded --output seven.bqm`.
+    Example: `annealq networks export mine --output mine.safetensors`.
     """
     if bqm is None and (visible is not None or lam is not None):
         raise typer.BadParameter("--visible and --lam belong to --bqm DATA:INDEX")

@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class ChipProblem:
+class SentQubits:
     """The qubits in use and their biases.
 
     Attributes:
@@ -40,13 +40,13 @@ class ChipProblem:
     couplers: NDArray[np.intp]
     J: FloatArray
 
-    def on_tile(self, tile: int) -> ChipProblem:
+    def on_tile(self, tile: int) -> SentQubits:
         """Return the part of it that is on one tile."""
         here = self.tiles == tile
         place = np.cumsum(here) - 1
         inside = here[self.couplers].all(axis=1)
         couplers = place[self.couplers[inside]]
-        return ChipProblem(self.qubits[here], self.tiles[here], self.h[here], couplers, self.J[inside])
+        return SentQubits(self.qubits[here], self.tiles[here], self.h[here], couplers, self.J[inside])
 
     def bqm(self) -> dimod.BinaryQuadraticModel:
         """Return it as a BQM (SPIN) whose variables are the numbers of qubits."""
@@ -55,7 +55,7 @@ class ChipProblem:
 
 def chip_problem(
     program: ChipProgram, linear: FloatArray, coupling_bias: float, signs: FloatArray | None
-) -> ChipProblem:
+) -> SentQubits:
     """Return the problem that was sent with ``program``.
 
     Args:
@@ -74,4 +74,4 @@ def chip_problem(
     tiles[placement.columns] = placement.owners // placement.tiling.units
     joined = placement.is_used
     couplers = np.searchsorted(placement.active, placement.couplers[joined])
-    return ChipProblem(placement.active, tiles, h, couplers, program.couplings[joined])
+    return SentQubits(placement.active, tiles, h, couplers, program.couplings[joined])

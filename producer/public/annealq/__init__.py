@@ -51,11 +51,14 @@ if TYPE_CHECKING:
         StackError,
         StorageError,
     )
+    from worker.ocean.chips import StoredChip
+    from worker.ocean.sampler import AnnealqSampler
 
     __version__: str
 
 __all__ = [
     "AnnealqError",
+    "AnnealqSampler",
     "AsyncClient",
     "BrokerUnavailable",
     "CalibrateOptions",
@@ -87,6 +90,7 @@ __all__ = [
     "SolverError",
     "StackError",
     "StorageError",
+    "StoredChip",
     "SubmitOptions",
     "UnusableImages",
     "__version__",
@@ -97,10 +101,12 @@ _ERRORS = (
     *("NetworkError", "NotFound", "ParameterError", "SolverError", "StackError", "StorageError"),
 )
 _MODULES = {
+    "AnnealqSampler": "worker.ocean.sampler",
     "EnergyHead": "annealq.heads",
     "Network": "annealq.networks",
     "Queue": "annealq.queues",
     "QueueOptions": "annealq.queues",
+    "StoredChip": "worker.ocean.chips",
     **dict.fromkeys(_ERRORS, "schema.errors"),
 }
 

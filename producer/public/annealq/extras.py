@@ -8,10 +8,12 @@ from producer.client import MissingExtra
 
 # By public name: a library, and the extra of annealq that has it.
 _NEEDS = {
+    "AnnealqSampler": ("dimod", "worker"),
     "AsyncClient": ("httpx", "serve"),
     "Client": ("httpx", "serve"),
     "EnergyHead": ("torch", "worker"),
     "Network": ("torch", "worker"),
+    "StoredChip": ("dimod", "worker"),
 }
 
 

@@ -75,7 +75,7 @@ def _own(kind: type) -> dict[str, Any]:
     return {name: value for base in ours for name, value in vars(base).items() if not name.startswith("_")}
 
 
-_OURS = ("annealq", "producer", "schema")
+_OURS = ("annealq", "producer", "schema", "worker")
 
 
 def _signature(value: Any) -> str:

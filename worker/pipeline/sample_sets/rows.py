@@ -21,7 +21,7 @@ from worker.embedding.model.gauges import draw_signs
 from worker.embedding.model.graphs import SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.ocean.models import names_of
-from worker.ocean.on_chip import ChipProblem, chip_problem
+from worker.ocean.on_chip import SentQubits, chip_problem
 from worker.ocean.sample_sets import SampledProblem
 from worker.pipeline.features.inputs import with_vectors
 from worker.records import batches
@@ -153,7 +153,7 @@ def find_problem(session: Session, run: int, problem: int) -> ProblemRow:
     )
 
 
-def sent(session: Session, row: ProblemRow, loaded: BatchModel) -> ChipProblem:
+def sent(session: Session, row: ProblemRow, loaded: BatchModel) -> SentQubits:
     """Return the problem in ``row``, of the batch ``loaded``, as it was sent to its chip.
 
     Raises:
