@@ -31,6 +31,20 @@ class LinearTerms:
         self._features = np.empty((len(images), model.feature_count))
         self._computed = 0
 
+    @classmethod
+    def known(cls, network: TrainedNetwork, model: EnergyModel, features: NDArray[np.float64]) -> LinearTerms:
+        """Return the linear terms, under ``model``, of images whose ``features`` (B, nv) are known.
+
+        They are those that ``network`` gives.
+
+        Raises:
+            NetworkError: the features have another width or are not finite.
+        """
+        terms = cls(network, model, features.astype(np.float32))
+        terms._linear[:], terms._features[:] = model.linear(features), features
+        terms._computed = len(features)
+        return terms
+
     def __len__(self) -> int:
         """Return the number of images in the batch, B."""
         return len(self._images)

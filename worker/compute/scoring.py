@@ -23,6 +23,7 @@ from worker.embedding.model.unembedding import Unembedded, unembed
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
 from worker.qubo.energy_model import EnergyModel
+from worker.qubo.exact_sums import summable
 from worker.qubo.ising import spin_form
 from worker.records.batches import BatchInput, Scored, StoredReads
 
@@ -64,11 +65,22 @@ def score(
     Raises:
         Corrupt: images or sample sets are damaged, or have fewer reads than the run needs.
     """
+    return score_terms(network, batch_input, linear_terms(network, batch_input, cache), stored, gaps=gaps)
+
+
+def score_terms(
+    network: TrainedNetwork,
+    batch_input: BatchInput,
+    terms: LinearTerms,
+    stored: Sequence[StoredReads],
+    *,
+    gaps: bool = False,
+) -> tuple[list[Scored], dict[int, bytes]]:
+    """Compute the same as `score` by the linear ``terms`` of the batch; its images are not used."""
     labels, rater = labels_of(batch_input), Rater.of(network, batch_input)
     numbers = np.asarray(batch_input.image_numbers)
     rows: list[Scored] = []
     chain_breaks: dict[int, bytes] = {}
-    terms = linear_terms(network, batch_input, cache)
     for part, reads in _reads(terms, batch_input, stored, gaps=gaps):
         images = _images(part)
         rows += classify(rater, batch_input.parameters, terms, images, reads, numbers[images], labels)
@@ -299,8 +311,7 @@ def unembed_reads(
         tiles: B tiles.
     """
     logical = unembed_units(model, linear, parameters, physical, tiles)
-    # Single precision: they rank the reads, and are shown with less than six digits.
-    energies = model.energies(linear, logical.bits, np.float32)
+    energies = model.energies(linear, logical.bits)
     class_bits = logical.bits[:, :, model.class_units]
     if logical.counted.all():
         return Reads(class_bits, energies, chain_breaks=logical.chain_breaks)
@@ -336,6 +347,11 @@ def _images(part: StoredReads) -> slice:
     return slice(part.first_image, part.first_image + part.count)
 
 
+def _means(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean (B,) of ``shares`` (B, n) in [0, 1], with the same bits on all machines."""
+    return np.asarray(summable(shares, shares.shape[1]).mean(axis=1))
+
+
 def _class_energies(terms: LinearTerms, images: slice, reads: Reads) -> NDArray[np.float64]:
     """Return the energy (B, K) of each class of each of ``images`` by their ``reads``."""
     lowest = lowest_reads(reads.class_bits, reads.energies, reads.occurrences)
@@ -350,7 +366,7 @@ def _rows(
 ) -> list[Scored]:
     predicted = scored.predicted.tolist()
     true = [None] * len(predicted) if labels is None else labels.tolist()
-    broken = [None] * len(predicted) if chain_breaks is None else chain_breaks.mean(axis=1).tolist()
+    broken = [None] * len(predicted) if chain_breaks is None else _means(chain_breaks).tolist()
     columns = zip(
         predicted,
         true,

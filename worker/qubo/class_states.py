@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.qubo.energy_model import EnergyModel
+from worker.qubo.exact_sums import summable
 
 
 def class_minima(model: EnergyModel, linear: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -29,8 +30,10 @@ def class_minima(model: EnergyModel, linear: NDArray[np.float64]) -> NDArray[np.
     units = model.layers[0]
     couplings = model.quadratic[units, model.class_units]
     below = linear[:, units]
+    most = len(couplings) * (np.abs(below).max(axis=1, keepdims=True) + np.abs(couplings).max())
     minima = np.empty_like(classes)
     # Class by class, the arrays stay small.
     for k, column in enumerate(couplings.T):
-        minima[:, k] = classes[:, k] + np.minimum(below + column, 0.0).sum(axis=1)
+        terms = summable(np.minimum(below + column, 0.0), most)
+        minima[:, k] = classes[:, k] + terms.sum(axis=1)
     return minima

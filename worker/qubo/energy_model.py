@@ -18,6 +18,7 @@ With m class units on, the penalty is lam (m^2 - 2 m): -lam for one class, 0 for
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import NetworkError, ParameterError
+from worker.qubo.exact_sums import summable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -165,6 +167,7 @@ class EnergyModel:
 
         Sampled: -f on the visible units (Higham and Bedford, eq. 4, with one minus sign). Folded: known
         visible values move into the biases of their neighbours, bias_j - sum_i f_i W[i, j] (section 3.6).
+        They are added up in the order of the units, so that equal features give equal bits on all machines.
 
         Raises:
             NetworkError: the features have another width or are not finite.
@@ -174,9 +177,11 @@ class EnergyModel:
             raise NetworkError(f"the model takes features (B, {self.feature_count}), not {values.shape}")
         if not np.isfinite(values).all():
             raise NetworkError("the network gave features that are not finite; check its weights")
-        if self.fold is not None:
-            return self.bias + values @ self.fold
         linear = np.tile(self.bias, (len(values), 1))
+        if self.fold is not None:
+            for value, weights in zip(values.T, self.fold, strict=True):
+                linear += value[:, np.newaxis] * weights
+            return linear
         linear[:, : self.feature_count] -= values
         return linear
 
@@ -193,17 +198,21 @@ class EnergyModel:
     ) -> NDArray[np.floating]:
         """Return the energies (B, R) of reads.
 
+        In float64 they have the same bits on all machines, whatever else is asked for: see `exact_sums`.
+
         Args:
             linear: (B, n) float64, linear biases of each image.
             bits: (B, R, n) uint8 in {0, 1}, reads of each image.
-            dtype: of the arithmetic and of the result. float32 takes half the time, and cannot tell apart
-                energies that differ by less than about 1e-6 of their size.
+            dtype: of the arithmetic and of the result. float32 takes two thirds of the time, its last bits
+                depend on the machine, and it cannot tell apart energies that differ by less than about 1e-6
+                of their size.
 
         Raises:
             ParameterError: the shapes do not fit the model.
         """
         self._check_reads(linear, bits)
-        linear = linear.astype(dtype, copy=False)
+        most = self.units * np.abs(linear).max(axis=1, keepdims=True, initial=0.0)
+        linear = summable(linear, most).astype(dtype, copy=False)
         energies = np.empty(bits.shape[:2], dtype)
         for images, reads in _blocks(*bits.shape):
             # A unit's values side by side, as unembedding leaves them: then they are only converted.
@@ -240,9 +249,10 @@ class EnergyModel:
         """
         exists = np.zeros((self.units, self.units), dtype=np.bool_)
         exists[self.edges[:, 0], self.edges[:, 1]] = True
+        quadratic = summable(self.quadratic, math.fsum(np.abs(self.couplings)))
         groups: list[_Group] = []
         for layer in self.layers:
-            groups += _layer_groups(self.quadratic, exists, layer)
+            groups += _layer_groups(quadratic, exists, layer)
         return tuple(groups)
 
     def _check_reads(self, linear: FloatArray, bits: BitArray) -> None:

@@ -6,9 +6,8 @@ scored, and whatever other images are in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +41,32 @@ def score(
     Raises:
         Corrupt: images or sample sets are damaged, or have fewer reads than they should.
     """
-    pixels, labels = scoring.inputs(batch_input), scoring.labels_of(batch_input)
+    pixels = scoring.inputs(batch_input)
+    model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
+
+    def terms_of(image: int) -> LinearTerms:
+        return LinearTerms(network, model, pixels[image : image + 1])
+
+    return score_terms(network, batch_input, terms_of, located, load)
+
+
+def score_terms(
+    network: TrainedNetwork,
+    batch_input: BatchInput,
+    terms_of: Callable[[int], LinearTerms],
+    located: Sequence[LocatedReads],
+    load: Load,
+) -> dict[int, Scored]:
+    """Return the same as `score` by the linear terms of each image alone, which ``terms_of`` returns.
+
+    The images of the batch are not used.
+    """
+    labels = scoring.labels_of(batch_input)
     model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
     rater, numbers = Rater.of(network, batch_input), np.asarray(batch_input.image_numbers)
     rows: dict[int, Scored] = {}
     for block in _blocks(located):
-        terms = {k: LinearTerms(network, model, pixels[k : k + 1]) for k in block}
+        terms = {k: terms_of(k) for k in block}
         reads = _gather(model, batch_input.parameters, located, terms, load)
         for k, parts in reads.items():
             label = None if labels is None else labels[k : k + 1]
@@ -125,14 +144,12 @@ def _decode(
     """Yield the reads of the ``wanted`` images of ``located``, whose linear terms are ``linear``."""
     units = read_units(model, linear, parameters, part, located, wanted)
     bits, counted, breaks = units.bits, units.counted, units.chain_breaks
-    # As `scoring` does: single precision for reads of qubits.
-    energies_of = partial(model.energies, dtype=np.float64 if breaks is None else np.float32)
     for k in range(len(bits)):
         one = slice(k, k + 1)
         yield _RoundReads(
             located.round,
             np.ascontiguousarray(bits[k][:, model.class_units]),
-            energies_of(linear[one], bits[one])[0],
+            model.energies(linear[one], bits[one])[0],
             counted[k],
             None if breaks is None else breaks[k],
         )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from schema.codecs.tiling import Tiling
 from schema.errors import Corrupt
 from schema.parameters import Unembedding
+from worker.qubo.exact_sums import summable
 
 BitArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float64]
@@ -236,14 +237,16 @@ def _weighted_random(physical: BitArray, tiling: Tiling, seed: int) -> BitArray:
 def _minimize_energy(bits: BitArray, broken: NDArray[np.bool_], h: FloatArray, J: FloatArray) -> None:
     """Set the broken units of (k, R, n), in place: those with the largest local field first.
 
-    This is the rule of `dwave.embedding.MinimizeEnergy`: broken units count 0 until they are set.
+    This is the rule of `dwave.embedding.MinimizeEnergy`: broken units count 0 until they are set. Fields have
+    the same bits on all machines.
     """
     tiles, reads, n = bits.shape
     whole = 2 * bits.transpose(0, 2, 1).view(np.int8) - np.int8(1)
     whole *= ~broken.transpose(0, 2, 1)
     row, unit = np.divmod(np.flatnonzero(np.ascontiguousarray(broken)), n)  # ordered by read, then by unit
     tile, read = np.divmod(row, reads)
-    field, couplings = h[tile, unit].astype(np.float32), J.astype(np.float32)
+    couplings = summable(J, np.abs(J).sum(axis=1).max(), np.float32).astype(np.float32)
+    field = h[tile, unit].astype(np.float32)
     step = max(1, _BLOCK_BYTES // (4 * n * reads))
     for start in range(0, tiles, step):
         here = slice(*np.searchsorted(tile, (start, start + step)))
