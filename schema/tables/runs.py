@@ -36,7 +36,7 @@ from schema.states import (
 )
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0021"  # the migration that creates exactly these tables
+REVISION = "0022"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -266,6 +266,8 @@ class Problem(Base):
     scale: Mapped[float | None]  # what h and J were multiplied by
     chain_strength: Mapped[float | None]  # in the model's units, before that
     coupling_bias: Mapped[float | None]  # field per |J| = 1 at a qubit that its h make up for
+    # Of h and J as they were sent; see `worker.sapi.wire.problem_digest`. None: by an earlier version.
+    sent_sha256: Mapped[str | None] = mapped_column(String(64))
     # What its reads say about the chip; see `worker.compute.problem_checks.ProblemCheck`.
     measured: Mapped[dict[str, Any] | None]
     times_sent: Mapped[int] = mapped_column(server_default="0")  # submissions

@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session
 
 from schema.codecs import samples
 from schema.database import record_event, transition, transition_all, transition_each
-from schema.errors import StaleState
 from schema.parameters import Solver
 from schema.states import BatchState, ProblemState
 from schema.tables import Batch, Event, Ledger, Problem, Run, SampleSet
@@ -233,20 +232,24 @@ def cancel_reserved(session: Session, ids: Iterable[int], *, now: datetime) -> N
 
 
 def mark_sending(
-    session: Session, ids: Sequence[int], qpu: str, coupling_bias: float = 0.0, *, now: datetime
+    session: Session, digests: Mapping[int, str], qpu: str, coupling_bias: float = 0.0, *, now: datetime
 ) -> None:
-    """Record that the problems ``ids`` may have been submitted from ``now`` on, once ``session`` commits.
+    """Record that problems may have been submitted from ``now`` on, once ``session`` commits.
 
     ``qpu`` is the name of their solver, and their h make up for its ``coupling_bias``.
+
+    Args:
+        digests: of each problem as it is sent; see `worker.sapi.wire.problem_digest`.
 
     Raises:
         StaleState: one of them is no longer reserved.
     """
-    values: dict[str, Any] = {"sending_at": now, "qpu": qpu, "coupling_bias": coupling_bias}
-    values["times_sent"] = Problem.times_sent + 1
-    moved = transition_all(session, ids, ProblemState.RESERVED, ProblemState.SENDING, now=now, **values)
-    if len(moved) != len(ids):
-        raise StaleState(f"{len(moved)} of {len(ids)} problems were reserved: {sorted(ids)}")
+    common: dict[str, Any] = {"sending_at": now, "qpu": qpu, "coupling_bias": coupling_bias}
+    rows = {problem: {**common, "sent_sha256": digest} for problem, digest in digests.items()}
+    transition_each(session, rows, ProblemState.RESERVED, ProblemState.SENDING, now=now)
+    session.execute(
+        update(Problem).where(Problem.id.in_(list(digests))).values(times_sent=Problem.times_sent + 1)
+    )
 
 
 def mark_sent(session: Session, ids: Mapping[int, str], *, now: datetime, adopted: bool = False) -> None:

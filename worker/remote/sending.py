@@ -21,6 +21,7 @@ from worker.process.meter import Step
 from worker.records import measurements, problems, runs
 from worker.records.problems import LedgerEntry
 from worker.remote.state import SubmissionState
+from worker.sapi.wire import problem_digest
 from worker.scheduling import admission
 from worker.scheduling.admission import HoldReason
 
@@ -64,7 +65,8 @@ def _send_group(state: SubmissionState, group: list[LedgerEntry]) -> bool:
         admitted = _admit(state, session, group, now)
         group = [state.to_send.popleft() for _ in range(admitted.problems)]
         bias = state.coupling_bias or 0.0
-        problems.mark_sending(session, [entry.id for entry in group], state.qpu.name, bias, now=now)
+        digests = {entry.id: problem_digest(*wire) for entry, wire in zip(group, encoded, strict=False)}
+        problems.mark_sending(session, digests, state.qpu.name, bias, now=now)
     if state.unpaid is not None:
         state.to_send.clear()
     elif admitted.reason not in (None, HoldReason.ROOM, HoldReason.CAUTION):
@@ -125,8 +127,6 @@ def _pin(state: SubmissionState, session: Session, now: datetime) -> bool:
 
 
 def _encode(state: SubmissionState, entry: LedgerEntry) -> tuple[str, str]:
-    program = state.program.on_tiles(entry.first_tile, entry.count)
     images = slice(entry.first_image, entry.first_image + entry.count)
-    signs = state.signs(entry)
-    lin = program.encode_linear(state.linear_terms.take(images), state.coupling_bias or 0.0, signs)
-    return lin, program.encode_quadratic(signs)
+    linear, bias = state.linear_terms.take(images), state.coupling_bias or 0.0
+    return state.program.encode_problem(entry.first_tile, linear, bias, state.signs(entry))

@@ -79,6 +79,16 @@ class ChipProgram:
         balance = self.placement.roll(self.balance, first)[: len(placement.owners)]
         return _encode_quad(self.model, placement, self.ranges, self.scale, self.chain_strength, balance)
 
+    def encode_problem(
+        self, first_tile: int, linear: FloatArray, coupling_bias: float, signs: FloatArray | None
+    ) -> tuple[str, str]:
+        """Encode a problem as `lin` and `quad`: of images with the linear terms ``linear`` (k, n) float64.
+
+        They lie on the tiles from ``first_tile`` on; for the rest see `encode_linear`.
+        """
+        program = self.on_tiles(first_tile, len(linear))
+        return program.encode_linear(linear, coupling_bias, signs), program.encode_quadratic(signs)
+
     def encode_linear(
         self, linear: FloatArray, coupling_bias: float = 0.0, signs: FloatArray | None = None
     ) -> str:

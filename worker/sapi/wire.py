@@ -28,6 +28,7 @@ Two reads of the qubits 4 and 7, with bits 10 and 01:
 from __future__ import annotations
 
 import binascii
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,11 @@ def encode_doubles(values: FloatArray) -> str:
     'AAAAAAAA8D8='
     """
     return pybase64.b64encode_as_string(values.astype("<f8", copy=False).tobytes())
+
+
+def problem_digest(lin: str, quad: str) -> str:
+    """Return the SHA-256, in hex, of a problem as it is sent: of ``lin``, a line feed and ``quad``."""
+    return hashlib.sha256(f"{lin}\n{quad}".encode("ascii")).hexdigest()
 
 
 def decode_answer(answer: Mapping[str, Any]) -> Answer:
