@@ -12,8 +12,9 @@ import typer
 
 from producer.commands.ocean.samples import samples
 from producer.commands.shared.help import App
-from producer.commands.shared.options import MAX_NUMBER
+from producer.commands.shared.options import MAX_NUMBER, Number
 from producer.commands.shared.watching import _show, follow_and_print, print_enqueued
+from producer.commands.verify import bundle
 from producer.progress.reasons import outages_of
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Rule, Unembedding
@@ -21,15 +22,13 @@ from schema.quantities import count_text
 from schema.states import RunState
 
 app = App(
-    help="List, show, watch, compare, report, export, control, score again, prune and delete runs.",
+    help="List, show, watch, compare, report, export, prove, control, score again, prune and delete runs.",
     no_args_is_help=True,
 )
+app.command()(bundle)
 
 app.command("samples")(samples)
 
-Number = Annotated[
-    int, typer.Argument(metavar="RUN", max=MAX_NUMBER, help="The run's number, from `runs list`.")
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 

@@ -26,6 +26,7 @@ class Program(StrEnum):
     """Modules of `worker.tools`."""
 
     BASELINE = "baseline"
+    BUNDLE = "bundle"
     CHECK_BACKBONE = "check_backbone"
     CHIP_MAP = "chip_map"
     ENERGY_HISTOGRAMS = "energy_histograms"
@@ -34,6 +35,7 @@ class Program(StrEnum):
     OCEAN_SAMPLES = "ocean_samples"
     Q_MATRIX = "q_matrix"
     SOLVER_PROBLEMS = "solver_problems"
+    VERIFY = "verify"
 
 
 @dataclass(frozen=True, eq=False)

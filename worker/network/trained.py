@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from schema.errors import NetworkError
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.network.layers import FrozenBackbone
+from schema.network.temperature import temperature_of
 from schema.shapes import ImageArray
 from worker.network import features, layers, transfer
 from worker.qubo.energy_model import EnergyModel
@@ -37,6 +39,23 @@ class TrainedNetwork:
     temperature: float = 1.0
     backbone: FrozenBackbone | None = None
     without: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, architecture: Architecture, data: bytes, transfer: str, metrics: Mapping[str, Any] | None
+    ) -> TrainedNetwork:
+        """Return the network of ``architecture`` with the encoded weights ``data``.
+
+        Args:
+            transfer: that it was trained for.
+            metrics: as the row of a network has them, with the temperature.
+
+        Raises:
+            NetworkError: the weights do not fit.
+        """
+        decoded = weights.decode(data, architecture)
+        backbone = architecture.backbone
+        return cls(architecture.head, decoded, transfer, temperature_of(metrics), backbone)
 
     def features(self, images: ImageArray) -> NDArray[np.float64]:
         """Return the feature values (B, nv) float64 of B ``images``."""

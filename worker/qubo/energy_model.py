@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import NetworkError, ParameterError
+from worker.qubo.dense_groups import DenseGroup, layer_groups
 from worker.qubo.exact_sums import summable
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ Visible = Literal["sampled", "folded"]
 
 # Reads are converted to floats in blocks: 1 MiB of float64 stays inside the second-level cache.
 _BLOCK_BYTES = 1 << 20
-# Gathering the inputs of a group of units costs about as much as four multiplications an element.
-_GATHER_COST = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +68,6 @@ class Coupling:
             raise NetworkError("a coupling has weights that are not finite; train the network again")
         if np.any(self.weights[~self.mask]):
             raise NetworkError("a coupling has weights where its mask allows no coupler")
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Units of one layer that share their inputs, with dense ``weights`` (inputs, outputs)."""
-
-    inputs: slice | NDArray[np.intp]
-    outputs: slice | NDArray[np.intp]
-    weights: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +231,7 @@ class EnergyModel:
         return total
 
     @cached_property
-    def _groups(self) -> tuple[_Group, ...]:
+    def _groups(self) -> tuple[DenseGroup, ...]:
         """Return dense pieces of Q: by layer, and by units with the same inputs if that is cheaper.
 
         A convolution has one group for each position, a pooling layer one for each pool, a dense layer one in
@@ -250,9 +240,9 @@ class EnergyModel:
         exists = np.zeros((self.units, self.units), dtype=np.bool_)
         exists[self.edges[:, 0], self.edges[:, 1]] = True
         quadratic = summable(self.quadratic, math.fsum(np.abs(self.couplings)))
-        groups: list[_Group] = []
+        groups: list[DenseGroup] = []
         for layer in self.layers:
-            groups += _layer_groups(quadratic, exists, layer)
+            groups += layer_groups(quadratic, exists, layer)
         return tuple(groups)
 
     def _check_reads(self, linear: FloatArray, bits: BitArray) -> None:
@@ -389,21 +379,3 @@ def _blocks(images: int, reads: int, units: int) -> Iterator[tuple[slice, slice]
     for image in range(0, images, image_step):
         for read in range(0, reads, read_step):
             yield slice(image, image + image_step), slice(read, read + read_step)
-
-
-def _layer_groups(quadratic: FloatArray, exists: NDArray[np.bool_], layer: slice) -> list[_Group]:
-    """Return the couplings that end in ``layer`` as dense pieces, cut in the cheaper way."""
-    columns = exists[:, layer]
-    used = np.flatnonzero(columns.any(axis=1))
-    if not len(used):
-        return []
-    span = slice(int(used[0]), int(used[-1]) + 1)
-    whole = _Group(span, layer, np.ascontiguousarray(quadratic[span, layer]))
-    masks, which = np.unique(columns, axis=1, return_inverse=True)
-    pieces = []
-    for index, mask in enumerate(masks.T):
-        inputs, outputs = np.flatnonzero(mask), layer.start + np.flatnonzero(which.ravel() == index)
-        if len(inputs):
-            pieces.append(_Group(inputs, outputs, quadratic[np.ix_(inputs, outputs)]))
-    cost = sum(group.weights.size + _GATHER_COST * sum(group.weights.shape) for group in pieces)
-    return pieces if cost < whole.weights.size else [whole]

@@ -13,9 +13,7 @@ from sqlalchemy.orm import Session, defer
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt, NotFound
-from schema.network import weights
 from schema.network.architecture import Architecture
-from schema.network.temperature import temperature_of
 from schema.shapes import ImageShape
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
@@ -55,13 +53,7 @@ def _load(session: Session, network: int) -> TrainedNetwork:
         if arrays.checksum(row.weights) != row.weights_sha256:
             raise Corrupt("they are damaged: their checksum does not agree")
     architecture = Architecture.from_dict(row.architecture)
-    return TrainedNetwork(
-        architecture.head,
-        weights.decode(row.weights, architecture),
-        row.training["transfer"],
-        temperature_of(row.metrics),
-        architecture.backbone,
-    )
+    return TrainedNetwork.of(architecture, row.weights, row.training["transfer"], row.metrics)
 
 
 @dataclass(frozen=True, eq=False)

@@ -236,10 +236,8 @@ def mark_sending(
 ) -> None:
     """Record that problems may have been submitted from ``now`` on, once ``session`` commits.
 
-    ``qpu`` is the name of their solver, and their h make up for its ``coupling_bias``.
-
-    Args:
-        digests: of each problem as it is sent; see `worker.sapi.wire.problem_digest`.
+    ``qpu`` is the name of their solver, and their h make up for its ``coupling_bias``. ``digests`` are of
+    problems as they are sent; see `worker.sapi.wire.problem_digest`.
 
     Raises:
         StaleState: one of them is no longer reserved.
@@ -247,9 +245,8 @@ def mark_sending(
     common: dict[str, Any] = {"sending_at": now, "qpu": qpu, "coupling_bias": coupling_bias}
     rows = {problem: {**common, "sent_sha256": digest} for problem, digest in digests.items()}
     transition_each(session, rows, ProblemState.RESERVED, ProblemState.SENDING, now=now)
-    session.execute(
-        update(Problem).where(Problem.id.in_(list(digests))).values(times_sent=Problem.times_sent + 1)
-    )
+    again = update(Problem).where(Problem.id.in_(list(digests)))
+    session.execute(again.values(times_sent=Problem.times_sent + 1))
 
 
 def mark_sent(session: Session, ids: Mapping[int, str], *, now: datetime, adopted: bool = False) -> None:

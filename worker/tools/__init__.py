@@ -2,6 +2,8 @@
 
 A producer starts them with `producer.stack.programs`; each prints its answer, or one line about its error.
 
+    bundle.py             a bundle of a run, by which it can be proven
+    verify.py             what a bundle proves
     baseline.py           accuracy and time of a network without an annealer
     check_backbone.py     whether an ONNX file may become a backbone
     chip_map.py           field errors and broken chains of each qubit of a chip

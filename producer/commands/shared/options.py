@@ -23,6 +23,9 @@ Workers = Annotated[
 Embedded = Annotated[
     bool, typer.Option("--embedded", help="Run a private broker and workers during this command.")
 ]
+Number = Annotated[
+    int, typer.Argument(metavar="RUN", max=MAX_NUMBER, help="The run's number, from `runs list`.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Data = Annotated[
     str,

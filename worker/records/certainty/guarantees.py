@@ -81,10 +81,20 @@ def set_basis_of(
     row = session.execute(query.where(Run.id == run)).first()
     if row is None or row.nonconformity is None:
         return None
+    return make_set_basis(row.id, row.nonconformity, parameters, number)
+
+
+def make_set_basis(
+    calibration: int, nonconformity: bytes, parameters: Mapping[str, Any], number: int | None = None
+) -> SetBasis:
+    """Return what sets of classes of a run with ``parameters`` are made by after round ``number``.
+
+    ``nonconformity`` is that of its ``calibration``, encoded.
+    """
     rounds = (parameters.get("rounds") or [])[: None if number is None else number - 1]
     later = tuple((int(reads), float(gap)) for reads, gap, *_ in rounds)
     had = ReadsHad(int(parameters["reads"]), later)
-    return SetBasis(row.id, row.nonconformity, plan_name(parameters), had)
+    return SetBasis(calibration, nonconformity, plan_name(parameters), had)
 
 
 def basis_of(session: Session, run: int) -> GuaranteeBasis | None:
