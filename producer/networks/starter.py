@@ -33,6 +33,7 @@ _LEAST_SIDE = 6  # of what another convolution is worth
 _FILTERS = 16
 _STEPS = 1_500  # of the optimiser: enough for the preset `digits` on 1,000 images
 _VECTOR_STEPS = 600
+_FEW_VECTOR_STEPS = 1_800  # few vectors take a stronger decay, which needs more steps
 # Fewer images are trained on in smaller batches, moved by some pixels, and at last all of them.
 _SMALL = 2_000
 _FEW_VECTORS = 10_000  # a second training on all of them takes seconds
@@ -118,14 +119,14 @@ def _vector_input(shape: ImageShape) -> list[str]:
 
 def _vector_training(count: int) -> list[str]:
     """Return the lines of the training on ``count`` vectors: small first weights, and wide margins."""
-    batch = 16 if count < _SMALL else 64
-    epochs = _epochs(_VECTOR_STEPS, batch, count)
+    batch, steps, decay = (16, _FEW_VECTOR_STEPS, 30.0) if count < _SMALL else (64, _VECTOR_STEPS, 10.0)
+    epochs = _epochs(steps, batch, count, most=300)
     return [
         f"epochs = {epochs}",
         f"batch_size = {batch}",
         _all_epochs(epochs),
         "learning_rate = 0.003",
-        "dense_decay = 10.0  # L2 of the first layer",
+        f"dense_decay = {decay}  # L2 of the first layer",
         "margin = 2.0",
         "lam = 2.0",
         "weight_bound = 2.0",
@@ -147,8 +148,8 @@ def _all_epochs(epochs: int) -> str:
     return f"patience = {epochs}  # all epochs: the few images held out do not tell when to stop"
 
 
-def _epochs(steps: int, batch: int, count: int) -> int:
-    return min(max(math.ceil(steps * batch / count), 6), 100)
+def _epochs(steps: int, batch: int, count: int, most: int = 100) -> int:
+    return min(max(math.ceil(steps * batch / count), 6), most)
 
 
 def _image_input(images: ImageSet, resize: Resize | None) -> list[str]:

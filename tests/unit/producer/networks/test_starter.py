@@ -47,6 +47,14 @@ def test_vectors_are_trained_on_with_decay_and_wide_margins() -> None:
     assert 500 <= made.training.epochs * 12_000 / made.training.batch_size <= 1200
 
 
+@pytest.mark.parametrize(("count", "decay"), [(100, 30.0), (1_999, 30.0), (2_000, 10.0)])
+def test_the_fewer_vectors_the_stronger_the_decay(count: int, decay: float) -> None:
+    training = architecture_of(starter_text(vectors(count, np.arange(count) % 10))).training
+    assert training.dense_decay == decay
+    assert training.patience == training.epochs
+    assert 300 <= training.epochs * count / training.batch_size <= 2_000
+
+
 def test_few_and_unbalanced_images_are_trained_on_accordingly() -> None:
     labels = np.repeat([0, 1], [120, 30])
     made = architecture_of(starter_text(vectors(150, labels)))
