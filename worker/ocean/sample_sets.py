@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import dimod
@@ -37,6 +38,7 @@ class SampledProblem:
         timing: as the solver reported it, microseconds.
         scale: that h and J were multiplied by.
         chain_strength: before that.
+        sent_at, answered_at: None if it was sampled on this machine, or if that is not known.
     """
 
     problem: int
@@ -48,11 +50,17 @@ class SampledProblem:
     timing: Mapping[str, Any] | None
     scale: float | None
     chain_strength: float | None
+    sent_at: datetime | None
+    answered_at: datetime | None
 
     def about(self) -> dict[str, Any]:
-        """Return what identifies it, and how it was scaled."""
+        """Return what identifies it, when it was sampled, and how it was scaled."""
         names = ("problem", "sapi_id", "label", "qpu", "graph_id", "round", "scale", "chain_strength")
-        return {name: getattr(self, name) for name in names}
+        times = {"sent_at": self.sent_at, "answered_at": self.answered_at}
+        return {
+            **{name: getattr(self, name) for name in names},
+            **{name: None if at is None else at.isoformat() for name, at in times.items()},
+        }
 
 
 @dataclass(frozen=True, eq=False)

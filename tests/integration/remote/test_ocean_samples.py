@@ -65,13 +65,15 @@ def classify(context: Context, network: ChosenNetwork, parameters: Parameters = 
     return run
 
 
-def sample_set(context: Context, run: int, **request: Any) -> dimod.SampleSet:
-    """The sample set as a file has it: through JSON."""
+def built(context: Context, run: int, **request: Any) -> str:
+    """The text of the file."""
     with context.database.reading() as session:
-        built = build_sample_set(
-            session, run, SampleSetRequest(**request), context.networks, context.backbones
-        )
-    return dimod.SampleSet.from_serializable(json.loads(json.dumps(built.to_serializable())))
+        wanted = SampleSetRequest(**request)
+        return to_json(build_sample_set(session, run, wanted, context.networks, context.backbones))
+
+
+def sample_set(context: Context, run: int, **request: Any) -> dimod.SampleSet:
+    return dimod.SampleSet.from_serializable(json.loads(built(context, run, **request)))
 
 
 def model_of(found: dimod.SampleSet) -> dimod.BinaryQuadraticModel:
@@ -230,10 +232,31 @@ def test_the_inspector_takes_it_offline(
     }
     assert data["answer"]["timing"] == found.info["timing"]
     assert data["unembedded_answer"]["num_occurrences"] == [1] * len(found)
-    storage = pytest.importorskip("dwave.inspector.storage")
-    assert storage.push_inspector_data(data) == found.info["problem_id"]
-    assert storage.get_solver_data(data["data"]["solver"])["properties"]["num_qubits"] > 0
-    assert to_json(sample_set(context, run, image=1)) + "\n" == text
+    assert shown(data)["unembedded_answer"] == data["unembedded_answer"]
+
+    qubits = sample_set(context, run, image=1, physical=True)
+    sent = model_of(qubits)
+    whole = adapters.from_objects((sent.linear, sent.quadratic), chip.response(qubits), found)
+    answer = shown(whole)["answer"]
+    assert answer["active_variables"] == sorted(qubits.variables)
+    order = [list(qubits.variables).index(qubit) for qubit in answer["active_variables"]]
+    # With broken chains, which units have no more.
+    assert answer["solutions"] == qubits.record.sample[:, order].tolist()
+    assert answer["energies"] == pytest.approx(qubits.record.energy)
+    assert whole["details"]["submitted_on"] < whole["details"]["solved_on"]
+    assert whole["data"]["stats"]["num_source_variables"] == len(found.variables)
+    with pytest.raises(ParameterError, match="give that of `annealq runs samples RUN --physical`"):
+        chip.response(found)
+    assert built(context, run, image=1) + "\n" == text
+
+
+def shown(data: dict[str, Any]) -> Any:
+    """What the inspector's server sends to its page, which is not open source."""
+    server = pytest.importorskip("dwave.inspector.server")
+    problem = pytest.importorskip("dwave.inspector.storage").push_inspector_data(data)
+    with server.app.test_client() as page:
+        assert page.get(f"/api/problems/{problem}/solver").json["properties"]["num_qubits"] > 0
+        return page.get(f"/api/problems/{problem}").json
 
 
 def test_what_cannot_be_exported_is_refused(

@@ -135,9 +135,8 @@ def find_problem(session: Session, run: int, problem: int) -> ProblemRow:
     with stored_in(f"batch {batch.id} of run {batch.run_id}", _AGAIN):
         numbers = arrays.image_numbers(batch.first_image, batch.count, batch.members)
     names = ("sapi_id", "label", "qpu", "graph_id", "timing", "scale", "chain_strength")
-    facts = SampledProblem(
-        problem=problem, round=batch.round, **{name: getattr(stored, name) for name in names}
-    )
+    columns = {name: getattr(stored, name) for name in (*names, "sent_at", "answered_at")}
+    facts = SampledProblem(problem=problem, round=batch.round, **columns)
     return ProblemRow(
         facts,
         batch.run_id,
