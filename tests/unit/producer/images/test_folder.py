@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from producer.images.in_pieces import open_pieces
 from producer.images.pictures import picture
 from producer.images.pieces import gathering
 from producer.images.preprocessing import Preprocessing
@@ -41,6 +42,23 @@ def test_numbered_class_folders_are_sorted_by_value(tmp_path: Path) -> None:
     assert read_images(tmp_path).classes == ("2", "9", "10")
     save(tmp_path / "1x" / "a.png")
     assert read_images(tmp_path).classes == ("10", "1x", "2", "9")
+
+
+def test_class_folders_are_read_from_any_row_on(tmp_path: Path) -> None:
+    for value, name in enumerate(["a/0.png", "a/1.png", "b/0.png", "c/0.png"]):
+        save(tmp_path / name, np.full((2, 3), value, np.uint8))
+    opened = open_pieces(tmp_path)
+    assert opened is not None
+    pieces, _ = opened
+    assert [(Path(shard.path).name, shard.first) for shard in pieces.shards] == [("a", 0), ("b", 2), ("c", 3)]
+    for first in range(5):
+        found = list(pieces.read(first))
+        rows = [row for piece in found for row in piece.rows.tolist()]
+        assert rows == list(range(first, 4))
+        assert [image[0, 0] for piece in found for image in piece.images] == rows
+        labels = [piece.labels for piece in found if piece.labels is not None]
+        assert [label for each in labels for label in each] == [0, 0, 1, 2][first:]
+        assert [piece.shard for piece in found for _ in piece.rows] == [0, 0, 1, 2][first:]
 
 
 def test_a_flat_folder_is_unlabelled_and_sorted(tmp_path: Path) -> None:
