@@ -6,7 +6,7 @@ Colour images of 32 x 32 pixels: of a .npy file, of PNG in Parquet files of 100,
 by reference, without images in the database. `annealq runs resume` reads them in a process of its own.
 No workers are beside it. The time is that of the whole process, processor time that of all of its threads.
 
-Reached with 10^6 images of PNG in Parquet on SQLite, on 2 cores with a load of 20: 262 MB, 7,700 images in a
+Reached with 10^6 images of PNG in Parquet on SQLite, on 2 cores with a load of 20: 262 MB, 7,600 images in a
 second of processor time. They are decoded 0.56 times as fast as Pillow alone opens and decodes them, which is
 below 20,000 in a second where Pillow reaches 34,400. The goal in seconds of a clock needs a quiet machine.
 """
