@@ -20,6 +20,7 @@ from schema.codecs.tiling import Tiling
 from schema.network.units import unit_names
 from schema.parameters import Parameters, Solver
 from schema.quantities import count_text
+from schema.tables.embeddings import IMPORTED
 
 _TELLING = 50  # measured problems of a chip, with fewer of which no alarm is possible
 _BAR = 40  # characters of the longest bar
@@ -184,7 +185,7 @@ def embedding_text(
         origin = "" if embedding.repaired_from is None else f", from embedding {embedding.repaired_from}"
         source = {None: "", True: ", now", False: ", stored already"}[found_now]
         search = f"{embedding.seconds:.1f} s by {embedding.method}{origin}, seed {embedding.seed}{source}"
-        about.add_row("search", search)
+        about.add_row("search", "none: it was imported" if embedding.method == IMPORTED else search)
     about.add_row("used by", count_text(embedding.problems, "problem"))
     parts: list[RenderableType] = [about]
     if tiling is not None:

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.states import EmbeddingState, PreparationState
 from schema.tables.columns import Base, Key, Leased, known
 
+IMPORTED = "imported"  # the method of an embedding that no search of ours found
+
 
 class Chip(Base):
     """A solver's working graph, as the solver first reported it with this graph id."""

@@ -20,6 +20,7 @@ from schema.errors import NotFound, ParameterError, Refused
 from schema.settings import load
 from schema.settings.worker import WorkerSettings
 from schema.tables import Chip
+from schema.tables.embeddings import IMPORTED
 from worker.embedding.model.check import check_tiling
 from worker.embedding.model.found import FoundTiling
 from worker.embedding.model.graphs import Interactions, SolverGraph
@@ -29,8 +30,6 @@ from worker.process.logs import configure
 from worker.records.embeddings import EmbeddingRequest, SearchJob, obtain
 from worker.records.networks import Registry
 from worker.tools import entry
-
-METHOD = "imported"
 
 
 def store(database: Database, network: int, chip: int, text: str, visible: str, tiles: int) -> int:
@@ -67,7 +66,7 @@ def store(database: Database, network: int, chip: int, text: str, visible: str, 
     def search(_job: SearchJob) -> FoundTiling:
         nonlocal is_stored
         is_stored = True
-        return FoundTiling(tiling, METHOD, 0.0, 0)
+        return FoundTiling(tiling, IMPORTED, 0.0, 0)
 
     request = EmbeddingRequest(chip, interactions, tiles, name)
     found = obtain(database, request, search, lease_s=WorkerSettings().lease_s, again=True)

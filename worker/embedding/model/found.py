@@ -13,7 +13,8 @@ class FoundTiling:
 
     Attributes:
         tiling: chains of all copies.
-        method: what made most of its copies: ``layered``, ``lattice``, ``minorminer`` or ``repaired``.
+        method: what made most of its copies: ``layered``, ``lattice``, ``minorminer`` or ``repaired``;
+            ``imported``: a user.
         seconds: wall clock of the search.
         seed: gives the same tiling again unless the time limit ended the search.
     """
