@@ -24,7 +24,17 @@ from producer.api.metrics.requests import RequestMetrics
 from producer.api.reference import openapi, page
 from producer.api.routes import deliveries, health, keys, me, metrics, pages, problems, webhooks
 from producer.api.routes.catalogue import calibrations, embeddings, networks, schedules
-from producer.api.routes.runs import control, events, images, listing, rescoring, results, run, sample_sets
+from producer.api.routes.runs import (
+    bundles,
+    control,
+    events,
+    images,
+    listing,
+    rescoring,
+    results,
+    run,
+    sample_sets,
+)
 from producer.api.routes.submissions import calibrations as calibration_submissions
 from producer.api.routes.submissions import dry_runs, options, submissions
 from producer.api.routes.submissions import networks as network_submissions
@@ -38,7 +48,19 @@ _FILE_THREADS = 8
 ROUTERS = tuple(
     routes.router
     for routes in (
-        *(submissions, dry_runs, listing, run, control, rescoring, results, images, sample_sets, events),
+        *(
+            submissions,
+            dry_runs,
+            listing,
+            run,
+            control,
+            rescoring,
+            results,
+            images,
+            bundles,
+            sample_sets,
+            events,
+        ),
         *(deliveries, network_submissions, networks, embeddings, schedules),
         *(calibration_submissions, calibrations),
         *(keys, me, health, metrics, problems, page),

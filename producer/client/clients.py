@@ -127,6 +127,7 @@ class Client:
     result_arrays = blocking(Operations.result_arrays)
     result_frame = blocking(Operations.result_frame)
     save_results = blocking(Operations.save_results)
+    save_bundle = blocking(Operations.save_bundle)
     sample_set = blocking(Operations.sample_set)
     deliveries = blocking_iterator(Operations.deliveries)
     delivery = blocking(Operations.delivery)

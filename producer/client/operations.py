@@ -266,16 +266,8 @@ class Operations(Submissions):
         target = Path(path).expanduser()
         if (accept := _FORMATS.get(target.suffix.lower())) is None:
             raise ClientError(f"{target}: unknown format: give a path that ends with {' or '.join(_FORMATS)}")
-        await self._finish(run, float("inf"))
-        with replacing(target) as file:
-            await self._connection.ask(
-                "GET",
-                f"/v1/runs/{run}/results",
-                params=plain(filters),
-                headers={"Accept": accept},
-                into=file,
-            )
-        return target
+        headers = {"Accept": accept}
+        return await self._save(run, "results", target, params=plain(filters), headers=headers)
 
     async def sample_set(
         self,
@@ -314,6 +306,16 @@ class Operations(Submissions):
                 raise TimeoutError(f"the sample set of run {run} is not there yet: {why}; wait longer")
             await self._connection.transport.sleep(pause_s)
 
+    async def save_bundle(self, /, run: int, path: str | os.PathLike[str], *, images: bool = False) -> Path:
+        """Write ``run`` as a bundle, for `annealq verify`, once it is finished, and return its path.
+
+        Args:
+            path: a file with this name is replaced when all is there.
+            images: also the images, not only their SHA-256.
+        """
+        params = {"images": str(images).lower()}
+        return await self._save(run, "bundle", Path(path).expanduser(), params=params)
+
     async def ask(self, /, method: str, path: str, *, is_idempotent: bool, **content: Any) -> Any:
         """Return the JSON of any other route: `ask("GET", "/v1/me", is_idempotent=True)`.
 
@@ -324,6 +326,12 @@ class Operations(Submissions):
             content: params, json, data, files, headers, as httpx takes them.
         """
         return await self._json(method, path, is_idempotent=is_idempotent, **content)
+
+    async def _save(self, run: int, what: str, target: Path, **request: Any) -> Path:
+        await self._finish(run, float("inf"))
+        with replacing(target) as file:
+            await self._connection.ask("GET", f"/v1/runs/{run}/{what}", into=file, **request)
+        return target
 
     async def _finish(self, run: int, deadline: float) -> None:
         """Return once ``run`` is finished; raise TimeoutError at ``deadline``, by `time.monotonic`."""

@@ -115,6 +115,7 @@ def _routes(service: Service) -> list[Route]:
         Route("GET", f"{here}/parts", run_pages.update),
         Route("GET", f"{here}/report.html", run.report),
         Route("GET", f"{here}/results.{{suffix:str}}", downloads.send),
+        Route("GET", f"{here}/bundle.zip", downloads.bundle(service.settings)),
         Route("GET", f"{here}/history", run_history.show),
         Route("GET", f"{here}/images", image_pages.grid),
         Route("GET", f"{here}/images/{{image:int}}", image_pages.show),

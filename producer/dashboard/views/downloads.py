@@ -1,13 +1,17 @@
-"""The classified images of a run as a file: CSV, JSON or Parquet."""
+"""A run as a file: its classified images as CSV, JSON or Parquet, or all that it rests on as a bundle."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.responses import Response
 
-from producer.dashboard.web.transfers import MEDIA_TYPES, send_rows
+from producer.dashboard.web.drawing import LengthyAnswer
+from producer.dashboard.web.transfers import MEDIA_TYPES, send_bundle, send_rows
 from producer.dashboard.web.visit import Visit
 from producer.runs import queries, results
 from schema.errors import NotFound
+from schema.settings import Settings
 
 
 def send(visit: Visit) -> Response:
@@ -23,3 +27,16 @@ def send(visit: Visit) -> Response:
         return send_rows(
             rows, results.columns(names), kind, f"run-{number}", about=results.about(session, run)
         )
+
+
+def bundle(settings: Settings) -> Callable[[Visit], LengthyAnswer]:
+    """Return the view that sends a finished run as a bundle, without its images.
+
+    ``settings`` name the database.
+    """
+
+    def send_it(visit: Visit) -> LengthyAnswer:
+        number = visit.number("run")
+        return LengthyAnswer(lambda: send_bundle(settings, visit.database, number, images=False))
+
+    return send_it

@@ -1,4 +1,4 @@
-"""What a page wants to have drawn of a run, and what decides how it looks."""
+"""What a page wants to have made of a run that takes a while: drawn once, or sent as a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import Any
+
+from starlette.responses import Response
 
 DrawingKey = tuple[int, str, str]
 """Run, kind and digest of the content of a drawing."""
@@ -46,3 +48,10 @@ def digest(*values: Any) -> str:
 @cache
 def _version() -> str:
     return version("annealq")  # reads and parses a file
+
+
+@dataclass(frozen=True)
+class LengthyAnswer:
+    """A response that takes longer than a page may, so that it is not made by the threads of pages."""
+
+    make: Callable[[], Response]

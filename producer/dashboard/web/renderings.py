@@ -8,7 +8,7 @@ import logging
 from starlette.responses import Response
 
 from producer.context import RunInThread
-from producer.dashboard.web.drawing import Drawing, DrawingKey
+from producer.dashboard.web.drawing import Drawing, DrawingKey, LengthyAnswer
 from schema.database import Database, renderings
 from schema.errors import StorageError
 
@@ -24,6 +24,10 @@ class Renderings:
     def __init__(self, database: Database, run: RunInThread) -> None:
         self._database, self._run = database, run
         self._drawing: dict[DrawingKey, asyncio.Task[bytes]] = {}
+
+    async def make(self, answer: LengthyAnswer) -> Response:
+        """Return the response of ``answer``; raise what making it raises, or RequestRefused (503)."""
+        return await self._run(answer.make)
 
     def find(self, drawing: Drawing) -> Response | None:
         """Return the stored ``drawing``, or None if its content has changed or it was never drawn."""

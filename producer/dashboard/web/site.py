@@ -18,7 +18,7 @@ from starlette.routing import Route as HttpRoute
 
 from producer.context import RunInThread
 from producer.dashboard.web import assets
-from producer.dashboard.web.drawing import Drawing
+from producer.dashboard.web.drawing import Drawing, LengthyAnswer
 from producer.dashboard.web.renderings import Renderings
 from producer.dashboard.web.transfers import read_form
 from producer.dashboard.web.visit import HEADERS, View, Visit, refuse_foreign, render, root_of
@@ -152,6 +152,8 @@ class Site:
         answer = await self.run(self._view, view, visit)
         if isinstance(answer, Drawing):
             answer = await self.renderings.get(answer)
+        elif isinstance(answer, LengthyAnswer):
+            answer = await self.renderings.make(answer)
         for name, value in HEADERS.items():
             answer.headers.setdefault(name, value)
         return answer
@@ -159,13 +161,13 @@ class Site:
     def _admit(self, request: Request) -> Visitor:
         return self.door.admit(request, request.cookies.get(self.door.cookie))
 
-    def _view(self, view: View, visit: Visit) -> Response | Drawing:
+    def _view(self, view: View, visit: Visit) -> Response | Drawing | LengthyAnswer:
         """Return what ``view`` answers to ``visit``; a drawing that is stored as its response."""
         if "run" in visit.request.path_params:
             visit.visitor.check(visit.number("run"))
         with act_as(actor=visit.visitor.name):
             answer = view(visit)
-        return answer if isinstance(answer, Response) else self.renderings.find(answer) or answer
+        return (self.renderings.find(answer) or answer) if isinstance(answer, Drawing) else answer
 
     async def _not_found(self, request: Request, _error: Exception | None) -> Response:
         path = request.scope["path"]

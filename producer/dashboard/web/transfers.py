@@ -1,10 +1,13 @@
-"""Forms with files that are sent, and results that are sent back as a file."""
+"""Forms with files that are sent, and results and bundles that are sent back as a file."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from starlette.background import BackgroundTask
@@ -13,14 +16,19 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from producer.files import temporary
+from producer.proof import bundle
 from producer.reports import export
+from schema.database import Database
 from schema.errors import RequestRefused
+from schema.settings import Settings
 
 MEDIA_TYPES: Mapping[export.Format, str] = {
     "csv": "text/csv",
     "json": "application/json",
     "parquet": "application/vnd.apache.parquet",
 }
+
+BUNDLE_TYPE = "application/zip"
 
 
 @asynccontextmanager
@@ -72,5 +80,34 @@ def send_rows(
         media_type=MEDIA_TYPES[kind],
         filename=f"{name}.{kind}",
         headers=headers,
+        background=BackgroundTask(path.unlink, missing_ok=True),
+    )
+
+
+def send_bundle(settings: Settings, database: Database, run: int, *, images: bool) -> FileResponse:
+    """Return a response with the finished ``run`` of ``database``, which ``settings`` name, as a bundle.
+
+    Args:
+        images: whether it has the images.
+
+    Raises:
+        InputError: the run is not finished, or cannot be proven here.
+        DiskFull: no space is left for the file.
+    """
+    with database.reading() as session:
+        bundle.check(session, run)
+    with temporary():
+        descriptor, name = tempfile.mkstemp(prefix="annealq-bundle-", suffix=".zip")
+        os.close(descriptor)
+    path = Path(name)
+    try:
+        bundle.write(settings, run, path, lambda _name, _size: lambda _done: None, images=images)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return FileResponse(
+        path,
+        media_type=BUNDLE_TYPE,
+        filename=f"run-{run}.zip",
         background=BackgroundTask(path.unlink, missing_ok=True),
     )

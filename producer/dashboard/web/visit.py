@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from producer.dashboard.web import assets, rendering
-from producer.dashboard.web.drawing import Drawing
+from producer.dashboard.web.drawing import Drawing, LengthyAnswer
 from producer.dashboard.web.tables import PageTable
 from producer.dashboard.web.visitor import Visitor
 from schema.database import Database
@@ -99,7 +99,7 @@ class Visit:
             raise RequestRefused(message, 403, "log in with a key of scope admin")
 
 
-View = Callable[[Visit], Response | Drawing]
+View = Callable[[Visit], Response | Drawing | LengthyAnswer]
 """A page: returns the response to a visit, in a thread, or what is to be drawn for it; it may raise any
 AnnealqError."""
 

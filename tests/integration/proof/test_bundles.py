@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, select, update
 
 from producer.networks.chosen import ChosenNetwork
@@ -22,9 +23,11 @@ from schema.settings.worker import WorkerSettings
 from schema.tables import Classification, Problem, Run, SampleSet
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, work_off
-from tests.integration.proof.bundles import bundled, classify, contents, verified
+from tests.integration.proof.bundles import LICENCE, bundled, classify, contents, no_report, verified
 from worker.context import Context
-from worker.proof.verify import Findings
+from worker.proof.collect import BundleOptions
+from worker.proof.verify import Findings, verify
+from worker.tools.bundle import bundle
 
 QUBITS = Parameters(reads=20, qpu="tiny", visible=Visible.FOLDED, tiles=3)
 ROUNDS = (Round(15, 100.0, 0.3),)
@@ -186,3 +189,21 @@ def test_the_metadata_are_those_of_a_crate(context: Context, network: ChosenNetw
 
     outside = {"https://w3id.org/ro/crate/1.1"}
     assert set(references(list(graph.values()))) <= graph.keys() | outside
+
+
+def test_a_signature_is_compared_with_the_key_that_is_given(
+    context: Context, network: ChosenNetwork, tmp_path: Path
+) -> None:
+    run, path = classify(context, network, Solver.LOCAL, Parameters(reads=5)), tmp_path / "run.zip"
+    key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes_raw()
+    options = BundleOptions(images=False, licence=LICENCE, key=key)
+    assert bundle(context.database, run, path, options, no_report).signed_by == public.hex()
+    assert verify(path, public, no_report).wrong == []
+    assert any("whose the key of the signature is" in each for each in verified(path).unproven)
+    wrong = verify(path, other.public_key().public_bytes_raw(), no_report).wrong
+    assert wrong == [("signature.json", f"is by another key, {public.hex()}")]
+    bundled(context, run, path)
+    assert verify(path, public, no_report).wrong == [
+        ("signature.json", "is missing: the bundle is not signed")
+    ]

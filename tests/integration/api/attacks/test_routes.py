@@ -114,9 +114,10 @@ RULES = {
         (
             *("GET /v1/runs/{run}", "GET /v1/deliveries/{delivery}", "GET /v1/events"),
             *("GET /v1/runs/{run}/images/{image}", "GET /v1/runs/{run}/images/{image}/reads"),
-            *(f"GET /v1/runs/{{run}}/{part}" for part in ("results", "events", "deliveries")),
+            *(f"GET /v1/runs/{{run}}/{part}" for part in ("results", "events", "deliveries", "bundle")),
             *("GET /runs/{run:int}", "GET /runs/{run:int}/{act:str}", "GET /runs/{run:int}/change"),
             *(f"GET /runs/{{run:int}}/{part}" for part in ("parts", "report.html", "history", "images")),
+            "GET /runs/{run:int}/bundle.zip",
             *("GET /runs/{run:int}/results.{suffix:str}", "GET /runs/{run:int}/images/{image:int}"),
             *("GET /runs/{run:int}/images/{image:int}/energies.svg", "GET /deliveries/{delivery:int}"),
         ),
@@ -135,7 +136,11 @@ RULES = {
 # Allowed callers of these learn that there is no such thing, of which they may know.
 NAMES_NOTHING = re.compile(r"\{(name|dry_run|calibration|code|file|digest|embedding|chip|suffix)[:}]")
 # A program is started: tests of the pages send it for callers who see the run.
-COSTLY = ("GET /runs/{run:int}/report.html",)
+COSTLY = (
+    "GET /runs/{run:int}/report.html",
+    "GET /runs/{run:int}/bundle.zip",
+    "GET /v1/runs/{run}/bundle",
+)
 UNKNOWN, FORBIDDEN, MISSING = 401, 403, 404
 
 
