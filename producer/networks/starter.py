@@ -120,7 +120,7 @@ def _vector_input(shape: ImageShape) -> list[str]:
 def _vector_training(count: int) -> list[str]:
     """Return the lines of the training on ``count`` vectors: small first weights, and wide margins."""
     batch, steps, decay = (16, _FEW_VECTOR_STEPS, 30.0) if count < _SMALL else (64, _VECTOR_STEPS, 10.0)
-    epochs = _epochs(steps, batch, count, most=300)
+    epochs = epochs_of(steps, batch, count, most=300)
     return [
         f"epochs = {epochs}",
         f"batch_size = {batch}",
@@ -135,7 +135,7 @@ def _vector_training(count: int) -> list[str]:
 
 def _image_training(count: int, shape: ImageShape) -> list[str]:
     batch = 32 if count < _SMALL else 128
-    epochs = _epochs(_STEPS, batch, count)
+    epochs = epochs_of(_STEPS, batch, count)
     lines = [f"epochs = {epochs}", f"batch_size = {batch}"]
     if count < _SMALL:
         lines.append(_all_epochs(epochs))
@@ -148,7 +148,8 @@ def _all_epochs(epochs: int) -> str:
     return f"patience = {epochs}  # all epochs: the few images held out do not tell when to stop"
 
 
-def _epochs(steps: int, batch: int, count: int, most: int = 100) -> int:
+def epochs_of(steps: int, batch: int, count: int, most: int = 100) -> int:
+    """Return the passes over ``count`` images, ``batch`` at a time, that make ``steps``: 6 to ``most``."""
     return min(max(math.ceil(steps * batch / count), 6), most)
 
 

@@ -8,6 +8,7 @@ import importlib
 import pytest
 
 MODULES = [
+    "annealq.estimators",
     "annealq.heads",
     "annealq.networks",
     "producer.client.blocking",

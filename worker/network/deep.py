@@ -151,7 +151,8 @@ class DeepEnergy:
     @property
     def single_states(self) -> Tensor:
         """Return the class states (1, K, K) with one class unit on each."""
-        return torch.eye(len(self.weight), device=self.weight.device).unsqueeze(0)
+        classes = self.weight
+        return torch.eye(len(classes), dtype=classes.dtype, device=classes.device).unsqueeze(0)
 
     def competing_states(self, labels: Tensor, most: int) -> Tensor:
         """Return class states (B, S, K): the class of ``labels`` (B,) alone, then the most likely others.
@@ -259,17 +260,17 @@ def _coupling_sums(couplings: list[Tensor]) -> list[Tensor]:
 
 def _couplings(network: NetworkModule) -> tuple[list[Tensor], list[Tensor]]:
     """Return couplings (n_in, n_out) between the layers of units, and biases (n_out,) of the hidden ones."""
-    architecture, device = network.architecture, network.classes.weight.device
+    architecture, like = network.architecture, network.classes.weight
     couplings, biases = [], []
     for index, (spec, layer) in enumerate(zip(architecture.energy, network.energy, strict=True)):
         before, after = architecture.unit_shapes[index : index + 2]
         if isinstance(spec, PoolUnits):
-            mask = torch.from_numpy(pool_mask(spec, before).copy()).to(device)
-            couplings.append(architecture.alpha * mask.float())
-            biases.append(torch.zeros(math.prod(after), device=device))
+            mask = torch.from_numpy(pool_mask(spec, before).copy()).to(like)
+            couplings.append(architecture.alpha * mask)
+            biases.append(like.new_zeros(math.prod(after)))
             continue
         indices = (torch.from_numpy(array.copy()) for array in weight_index(spec, before, after))
-        places, mask = (array.to(device) for array in indices)
+        places, mask = (array.to(like.device) for array in indices)
         assert isinstance(layer, nn.Conv2d | nn.Linear)  # noqa: S101  (what Network makes of such a layer)
         assert layer.bias is not None  # noqa: S101  (the same)
         couplings.append(layer.weight.reshape(-1)[places] * mask)

@@ -28,6 +28,8 @@ from worker.network.transfer import check_transfer
 
 # Visible units are free for the label and this many other classes: further ones hardly ever win.
 _COMPETITORS = 4
+# Instead of a sum of weights that are all 0.
+_NOTHING = 1e-30
 # The threshold of a pixel stays this far from 0 and 1.
 _LOWEST = 0.02
 
@@ -183,7 +185,8 @@ class Objective:
         if self._weights is None:
             return fn.cross_entropy(scores, right)
         weights = self._weights.to(labels.device)[labels]
-        return (weights * fn.cross_entropy(scores, right, reduction="none")).sum() / weights.sum()
+        losses = fn.cross_entropy(scores, right, reduction="none")
+        return (weights * losses).sum() / weights.sum().clamp_min(_NOTHING)
 
     def _deep_loss(self, pixels: Tensor, labels: Tensor, *, free: bool) -> tuple[Tensor, Tensor]:
         """Return the same with hidden units; ``free``: maximise over visible units, with competing states."""
@@ -270,7 +273,7 @@ def feature_scores(network: NetworkModule, features: Tensor, transfer: str) -> T
         deep = energy_layers(network, features, plan.beta, plan.lam)
         return deep.scores(deep.single_states, free=True)
     head = energy_head(network, features, plan.beta, plan.lam)
-    return head.scores(torch.eye(classes, device=features.device), plan.beta, plan.lam)
+    return head.scores(torch.eye(classes, dtype=features.dtype, device=features.device), plan.beta, plan.lam)
 
 
 def scores_of_features(

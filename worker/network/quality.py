@@ -53,14 +53,22 @@ def is_unbalanced(labels: NDArray[np.integer]) -> bool:
     return are_unbalanced(np.bincount(labels))
 
 
-def image_weights(labels: NDArray[np.integer], *, balanced: bool) -> NDArray[np.float64]:
+def image_weights(
+    labels: NDArray[np.integer], *, balanced: bool, given: NDArray[np.float32] | None = None
+) -> NDArray[np.float64]:
     """Return the weight (N,) of each image in an accuracy; they sum to 1.
 
-    ``balanced``: each class that occurs in ``labels`` (N,) weighs the same, as in balanced accuracy.
+    Args:
+        labels: (N,).
+        balanced: each class that occurs weighs the same, as in balanced accuracy.
+        given: (K,) weights of an image of each class, instead of these; unless all of ``labels`` have 0.
 
     >>> image_weights(np.array([0, 0, 0, 2]), balanced=True).round(3).tolist()
     [0.167, 0.167, 0.167, 0.5]
     """
+    if given is not None and given[labels].any():
+        weights = given[labels].astype(np.float64)
+        return np.asarray(weights / weights.sum())
     if not balanced:
         return np.full(len(labels), 1.0 / len(labels))
     counts = np.bincount(labels)

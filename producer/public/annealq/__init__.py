@@ -1,9 +1,10 @@
 """The public surface of annealq for Python: names that stay within a major version; all else is private.
 
-networks.py  trained networks, their classes, energies and Q matrices
-queues.py    the queue of this machine, without HTTP
-heads.py     a torch module that ends a user's own network
-extras.py    what a name needs that may not be installed
+networks.py    trained networks, their classes, energies and Q matrices
+queues.py      the queue of this machine, without HTTP
+heads.py       a torch module that ends a user's own network
+estimators.py  a classifier of vectors for scikit-learn
+extras.py      libraries that a name needs
 
 A name is imported when it is first used, so that `import annealq` takes milliseconds and needs no torch.
 """
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from annealq.estimators import AnnealqClassifier
     from annealq.heads import EnergyHead
     from annealq.networks import Network
     from annealq.queues import Queue, QueueOptions
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AnnealqClassifier",
     "AnnealqError",
     "AnnealqSampler",
     "AsyncClient",
@@ -101,6 +104,7 @@ _ERRORS = (
     *("NetworkError", "NotFound", "ParameterError", "SolverError", "StackError", "StorageError"),
 )
 _MODULES = {
+    "AnnealqClassifier": "annealq.estimators",
     "AnnealqSampler": "worker.ocean.sampler",
     "EnergyHead": "annealq.heads",
     "Network": "annealq.networks",

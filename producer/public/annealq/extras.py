@@ -6,21 +6,23 @@ from importlib.util import find_spec
 
 from producer.client import MissingExtra
 
-# By public name: a library, and the extra of annealq that has it.
+# By public name: libraries, and the extra of annealq that has them.
 _NEEDS = {
-    "AnnealqSampler": ("dimod", "worker"),
-    "AsyncClient": ("httpx", "serve"),
-    "Client": ("httpx", "serve"),
-    "EnergyHead": ("torch", "worker"),
-    "Network": ("torch", "worker"),
-    "StoredChip": ("dimod", "worker"),
+    "AnnealqClassifier": (("torch", "sklearn"), "sklearn"),
+    "AnnealqSampler": (("dimod",), "worker"),
+    "AsyncClient": (("httpx",), "serve"),
+    "Client": (("httpx",), "serve"),
+    "EnergyHead": (("torch",), "worker"),
+    "Network": (("torch",), "worker"),
+    "StoredChip": (("dimod",), "worker"),
 }
 
 
 def require_libraries(name: str) -> None:
     """Raise MissingExtra unless what the public ``name`` needs is installed."""
-    library, extra = _NEEDS.get(name, (None, None))
-    if library is not None and find_spec(library) is None:
-        raise MissingExtra(
-            f"annealq.{name} needs {library}, which is not installed: pip install 'annealq[{extra}]'"
-        )
+    libraries, extra = _NEEDS.get(name, ((), ""))
+    for library in libraries:
+        if find_spec(library) is None:
+            raise MissingExtra(
+                f"annealq.{name} needs {library}, which is not installed: pip install 'annealq[{extra}]'"
+            )

@@ -109,6 +109,9 @@ class Network:
             Bundle(description.describe(layers, classes, transfer=transfer), encoding.encode(weights, layers))
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_bundle": self._bundle}  # without what is computed from it
+
     @property
     def name(self) -> str:
         """Return the name of the network."""

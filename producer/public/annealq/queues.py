@@ -10,13 +10,13 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sqlalchemy.orm import Session
 
-from annealq.networks import Network
+from annealq.extras import require_libraries
 from producer import jobs
 from producer.client import ImageResult, ResultArrays, ResultOptions, RunInfo, RunUnsuccessful
 from producer.client.results import image_result
@@ -34,6 +34,9 @@ from schema.database import Database, act_as
 from schema.parameters.choices import Origin
 from schema.settings import load
 from schema.states import FINISHED_RUNS, RunState
+
+if TYPE_CHECKING:
+    from annealq.networks import Network
 
 _PAGE = 1_000  # images that are read at once
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
@@ -293,7 +296,11 @@ class Queue:
         Raises:
             NotFound: there is none.
             NetworkError: it is not ready.
+            MissingExtra: torch is not installed.
         """
+        require_libraries("Network")
+        from annealq.networks import Network  # it imports torch, which the queue does not need
+
         with act_as(actor=user()):
             found = choose.find_network(self._database, name)
         with self._reading() as session:

@@ -36,7 +36,7 @@ class Without(PathFinder):
         return None if name.partition(".")[0] == "torch" else super().find_spec(name, path, target)
 
 sys.meta_path[:] = [Without if each is PathFinder else each for each in sys.meta_path]
-from annealq import Client, MissingExtra, ParameterError
+from annealq import Client, MissingExtra, ParameterError, Queue
 try:
     from annealq import NAME
 except MissingExtra as error:
@@ -130,7 +130,7 @@ def test_importing_it_loads_no_library() -> None:
     assert loaded == {"annealq"}
 
 
-@pytest.mark.parametrize("name", ["EnergyHead", "Network"])
+@pytest.mark.parametrize("name", ["AnnealqClassifier", "EnergyHead", "Network"])
 def test_without_torch_it_names_the_extra(name: str) -> None:
     program = _WITHOUT_TORCH.replace("NAME", name)
     assert _printed(program).startswith(f"annealq.{name} needs torch, which is not installed: pip install")

@@ -43,6 +43,7 @@ def train(
     *,
     epochs: int | None = None,
     seed: int = 0,
+    class_weights: NDArray[np.float32] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Trained:
@@ -57,6 +58,7 @@ def train(
         transfer: ``energy`` trains through the energy that is sampled, ``paper`` with softmax cross-entropy.
         epochs: instead of those of the architecture.
         seed: of weights, splits, order and noise.
+        class_weights: (K,), 0 or above, of images of each class; None: those of the architecture.
         on_epoch: called with the metrics after each epoch.
         should_stop: asked before each batch; if it returns True, the best weights so far are returned.
 
@@ -73,13 +75,13 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         architecture = architecture.replace(training=plan)
-        training_run = _TrainingRun(architecture, transfer, images, labels, seed)
+        training_run = _TrainingRun(architecture, transfer, images, labels, seed, class_weights)
         stopped = training_run.run(on_epoch, should_stop)
         trained = training_run.result(stopped)
         if not plan.refit or training_run.validation is None or stopped == "asked":
             return trained
         everything = architecture.replace(training=plan.replace(validation=0.0))
-        again = _TrainingRun(everything, transfer, images, labels, seed, trained.metrics)
+        again = _TrainingRun(everything, transfer, images, labels, seed, class_weights, trained.metrics)
         # At the end of the fall of the learning rate epochs are alike; patience ended before it.
         last_epoch = plan.epochs if stopped == "epochs" else trained.best_epoch
         if again.run(on_epoch, should_stop, last_epoch) == "asked":
@@ -97,6 +99,7 @@ class _TrainingRun:
         images: ImageArray,
         labels: NDArray[np.integer[Any]],
         seed: int,
+        class_weights: NDArray[np.float32] | None = None,
         metrics: Sequence[Epoch] = (),
     ) -> None:
         self.plan = architecture.training
@@ -109,12 +112,13 @@ class _TrainingRun:
         self.validation = Samples.of(images, labels, held_out) if len(held_out) else None
         self.train = self._join_flips() if self.plan.flips else self.given
         starting.standardise(self.network, self.given)
-        weights = quality.class_weights(self.given.labels.numpy(), architecture.classes)
-        balances = self.plan.class_weights == "balanced"
-        self.objective = Objective(self.network, self.plan, transfer, weights if balances else None)
+        weights = class_weights
+        if weights is None and self.plan.class_weights == "balanced":
+            weights = quality.class_weights(self.given.labels.numpy(), architecture.classes)
+        self.objective = Objective(self.network, self.plan, transfer, weights)
         self.is_unbalanced = quality.is_unbalanced(labels)
         self.image_weights = quality.image_weights(
-            self._evaluated.labels[:_EVALUATED].numpy(), balanced=self.is_unbalanced
+            self._evaluated.labels[:_EVALUATED].numpy(), balanced=self.is_unbalanced, given=class_weights
         )
         self.choice = EpochChoice(self.image_weights, sampled=self.validation is not None)
         self.metrics: list[Epoch] = list(metrics)  # those before this one, and those of this one
