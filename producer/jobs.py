@@ -364,7 +364,7 @@ def submit_training(
         app.database, architecture, images, transfer=transfer, seed=seed, epochs=epochs, origin=origin
     )
     messages = [Message(Task.TRAIN_NETWORK, network.id)]
-    if architecture.backbone is not None:
+    if architecture.backbones:
         messages.append(Message(Task.DISPATCH))  # its vectors come first
     hints.send(app.settings.broker_url, *messages)
     return network

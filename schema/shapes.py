@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 ImageArray = NDArray[np.uint8 | np.float32]
 """(N, H, W) uint8 grey, (N, H, W, 3) uint8 colour, or (N, D) float32 vectors."""
 
+InputArray = NDArray[np.uint8 | np.float32 | np.float16]
+"""What the trained layers of a network take of N images: the images, or (N, V) float16 in their place, see
+`schema.network.architecture.Architecture.joined_values`."""
+
 Dtype = Literal["uint8", "float32"]
 
 MAX_SIDE = 512
@@ -27,6 +31,9 @@ BACKBONE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256)
 
 COLOURS = 3
 """Channels of a coloured image: red, green and blue."""
+
+BRIGHTEST = 255
+"""Largest value of a pixel."""
 
 _TEXT = re.compile(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8}){0,2}")
 _STORED: dict[str, np.dtype[np.uint8 | np.float32]] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}

@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from schema.database import Database, record_action
 from schema.errors import ParameterError
 from schema.states import FINISHED_RUNS, CalibrationState, FeatureSetState, NetworkState
-from schema.tables import Batch, Calibration, FeaturePart, FeatureSet, Network, Run
+from schema.tables import (
+    Batch,
+    BatchFeatures,
+    Calibration,
+    FeaturePart,
+    FeatureSet,
+    Network,
+    NetworkFeatures,
+    Run,
+)
 
 MAX_DAYS = 36_500
 _AT_ONCE = 200  # sets removed in one transaction
@@ -57,13 +66,6 @@ def prune(database: Database, *, older_than_days: float = 0.0, dry_run: bool = F
     return total
 
 
-def forget_features(session: Session, backbone: int) -> None:
-    """Let rows forget vectors of ``backbone`` in ``session``, which is about to be deleted."""
-    used = select(FeatureSet.id).where(FeatureSet.backbone_id == backbone)
-    for table in (Batch, Network):
-        session.execute(update(table).where(table.feature_set_id.in_(used)).values(feature_set_id=None))
-
-
 def _measure(session: Session, rows: list[int]) -> PrunedFeatures:
     figures = [
         func.coalesce(func.sum(FeaturePart.count), 0),
@@ -74,10 +76,6 @@ def _measure(session: Session, rows: list[int]) -> PrunedFeatures:
 
 
 def _remove(session: Session, rows: list[int], now: datetime) -> None:
-    for table in (Batch, Network):
-        used = table.feature_set_id.in_(rows)
-        session.execute(update(table).where(used).values(feature_set_id=None))
-    session.execute(delete(FeaturePart).where(FeaturePart.feature_set_id.in_(rows)))
     session.execute(delete(FeatureSet).where(FeatureSet.id.in_(rows)))
     for row in rows:
         record_action(session, "feature_sets", row, "pruned", now=now)
@@ -88,12 +86,17 @@ def _removable(before: datetime) -> ColumnElement[bool]:
     run = (
         select(Batch.id)
         .join(Run, Run.id == Batch.run_id)
+        .join(BatchFeatures, BatchFeatures.batch_id == Batch.id)
         .outerjoin(Calibration, Calibration.id == Run.calibrates)
         .where(
-            Batch.feature_set_id == FeatureSet.id,
+            BatchFeatures.feature_set_id == FeatureSet.id,
             or_(Run.state.not_in(FINISHED_RUNS), Calibration.state.in_(_UNSETTLED)),
         )
     )
-    network = select(Network.id).where(Network.feature_set_id == FeatureSet.id, Network.state.in_(_UNTRAINED))
+    network = (
+        select(Network.id)
+        .join(NetworkFeatures, NetworkFeatures.network_id == Network.id)
+        .where(NetworkFeatures.feature_set_id == FeatureSet.id, Network.state.in_(_UNTRAINED))
+    )
     age = func.coalesce(FeatureSet.finished_at, FeatureSet.created_at) <= before
     return and_(FeatureSet.state != FeatureSetState.COMPUTING, age, ~run.exists(), ~network.exists())

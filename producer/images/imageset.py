@@ -15,14 +15,13 @@ from schema.codecs.arrays import images_digest
 from schema.codecs.pieces import pieces
 from schema.errors import ImageError, ParameterError
 from schema.quantities import count_text
-from schema.shapes import ImageArray, ImageShape
+from schema.shapes import BRIGHTEST, ImageArray, ImageShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-_BRIGHTEST = 255
 
 MOST_OFFERED = 20
 """Largest number of classes in a message."""
@@ -127,12 +126,12 @@ class ImageSet:
         """Return the images with 0 to 255 scaled to 0 to ``maximum``, if they are scalable."""
         if not self.is_scaled_to(maximum):
             return self
-        table = np.rint(np.arange(_BRIGHTEST + 1) * (maximum / _BRIGHTEST)).astype(np.uint8)
+        table = np.rint(np.arange(BRIGHTEST + 1) * (maximum / BRIGHTEST)).astype(np.uint8)
         return replace(self, images=in_pieces(table.__getitem__, self.images), scales=False)
 
     def is_scaled_to(self, maximum: int) -> bool:
         """Return whether `scaled` changes the images."""
-        return self.scales and maximum != _BRIGHTEST and not self.shape.is_vector
+        return self.scales and maximum != BRIGHTEST and not self.shape.is_vector
 
     def brightest(self) -> int:
         """Return the largest value of a pixel."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from producer.enqueued import Enqueued
@@ -19,12 +19,12 @@ from producer.networks.description import describe
 from producer.networks.versions import find_or_insert, insert_version
 from schema.codecs import arrays
 from schema.database import Database, transition
-from schema.database.feature_requests import request_of
+from schema.database.feature_requests import ask, requests_of
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
 from schema.parameters.choices import Origin
 from schema.states import NetworkState
-from schema.tables import Network, TrainingSet
+from schema.tables import Network, NetworkFeatures, TrainingSet
 
 _DEFLATE_LEVEL = 1
 
@@ -110,21 +110,25 @@ def _find_or_insert(
     same = select(Network.id, Network.state).where(Network.content_sha256 == values["content_sha256"])
     network = session.execute(same.add_columns(Network.training)).first()
     training_set_id = store_training_set(session, training_set, now=now)
-    request = request_of(session, Architecture.from_dict(values["architecture"]))
+    requests = requests_of(session, Architecture.from_dict(values["architecture"]))
+
+    def ask_features(row: int) -> None:
+        asked = ask(session, requests, training_set["sha256"], training_set["count"], now=now)
+        session.execute(delete(NetworkFeatures).where(NetworkFeatures.network_id == row))
+        if requests:
+            session.execute(insert(NetworkFeatures), asked.links_to(NetworkFeatures, row))
+
     if network is None:
         row = {**values, "training_set_id": training_set_id, "dispatched_at": now}
-        if request is not None:
-            asked = request.ask(session, training_set["sha256"], training_set["count"], now=now)
-            row["feature_set_id"] = asked[0]
-        return Enqueued(insert_version(session, row, now=now), created=True)
+        new = insert_version(session, row, now=now)
+        ask_features(new)
+        return Enqueued(new, created=True)
     if "origin" in network.training and "origin" not in values["training"]:
         # What an experiment trained is now wanted for itself.
         session.execute(update(Network).where(Network.id == network.id).values(training=values["training"]))
     if network.state is NetworkState.FAILED:
         again: dict[str, Any] = {"attempts": 0, "error": None, "dispatched_at": now, "finished_at": None}
-        if request is not None:
-            asked = request.ask(session, training_set["sha256"], training_set["count"], now=now)
-            again["feature_set_id"] = asked[0]
+        ask_features(network.id)
         move = (session, network.id, NetworkState.FAILED, NetworkState.QUEUED)
         transition(*move, now=now, why="asked again", **again)
     return Enqueued(network.id, created=False)

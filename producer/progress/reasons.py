@@ -20,7 +20,7 @@ from schema.database.disk import is_full_for
 from schema.parameters.choices import Solver
 from schema.parameters.qpu_choice import solver_key
 from schema.states import LIVE_RUNS, BatchState, FeatureSetState, NetworkState, PausedBy, RunState
-from schema.tables import Batch, Breaker, FeaturePart, FeatureSet, Network, Run
+from schema.tables import Batch, BatchFeatures, Breaker, FeaturePart, FeatureSet, Network, Run
 
 # Pauses that end without a user.
 _AUTOMATIC = (PausedBy.WINDOW, PausedBy.DEADLINE, PausedBy.DAY, PausedBy.MONTH)
@@ -182,25 +182,27 @@ def _training(session: Session, now: datetime) -> str | None:
 
 def featured_images(session: Session, run: int) -> int | None:
     """Return how many images of ``run`` in ``session`` have vectors, if others wait for theirs; else None."""
-    if not _has_backbone(session, run):
+    if not (backbones := _backbones(session, run)):
         return None
-    own = select(Batch.feature_set_id).where(Batch.run_id == run)
-    waiting = own.join(FeatureSet, FeatureSet.id == Batch.feature_set_id).where(
+    own = select(BatchFeatures.feature_set_id).join(Batch, Batch.id == BatchFeatures.batch_id)
+    own = own.where(Batch.run_id == run)
+    waiting = own.join(FeatureSet, FeatureSet.id == BatchFeatures.feature_set_id).where(
         FeatureSet.state.in_(_FEATURES_WAIT), Batch.state == BatchState.PENDING
     )
     if session.execute(waiting.limit(1)).first() is None:
         return None
     stored = select(func.coalesce(func.sum(FeaturePart.count), 0)).where(FeaturePart.feature_set_id.in_(own))
-    return int(session.execute(stored).scalar_one())
+    return int(session.execute(stored).scalar_one()) // backbones
 
 
 def _features_wait_since(session: Session, run: int, now: datetime) -> datetime | None:
     """Return since when no worker computes the vectors that ``run`` waits for ``now``; None: one does."""
-    if not _has_backbone(session, run):
+    if not _backbones(session, run):
         return None
     rows = session.execute(
         select(FeatureSet.state, func.min(FeatureSet.created_at).label("asked_at"))
-        .join(Batch, Batch.feature_set_id == FeatureSet.id)
+        .join(BatchFeatures, BatchFeatures.feature_set_id == FeatureSet.id)
+        .join(Batch, Batch.id == BatchFeatures.batch_id)
         .where(Batch.run_id == run, Batch.state == BatchState.PENDING, FeatureSet.state.in_(_FEATURES_WAIT))
         .group_by(FeatureSet.state)
     ).all()
@@ -211,7 +213,7 @@ def _features_wait_since(session: Session, run: int, now: datetime) -> datetime 
     return asked if asked <= now - _PATIENCE else None
 
 
-def _has_backbone(session: Session, run: int) -> bool:
-    """Return whether the network of ``run`` has a backbone, by its first batch: most runs have none."""
-    first = select(Batch.feature_set_id).where(Batch.run_id == run, Batch.ordinal == 0)
-    return session.execute(first).scalar() is not None
+def _backbones(session: Session, run: int) -> int:
+    """Return how many backbones the network of ``run`` has, by its first batch: most runs have none."""
+    links = select(func.count()).select_from(BatchFeatures).join(Batch, Batch.id == BatchFeatures.batch_id)
+    return session.execute(links.where(Batch.run_id == run, Batch.ordinal == 0)).scalar_one()

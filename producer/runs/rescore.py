@@ -5,7 +5,7 @@ Its batches start as `sampled`. They are copies of the source's batches; the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from schema.errors import NetworkError, NotFound, ParameterError
 from schema.parameters import Parameters, Solver
 from schema.parameters.rounds import first_reads
 from schema.states import FINISHED_RUNS, BatchState, NetworkState, RunState
-from schema.tables import Batch, BatchImages, Network, Problem, Run, SampleSet
+from schema.tables import Batch, BatchFeatures, BatchImages, Network, Problem, Run, SampleSet
 from schema.tables.columns import Key, UtcDateTime
 
 HINTED = 200  # batches that get a hint immediately; the reconciler finds the others
@@ -33,7 +33,6 @@ _COPIED = (
     Batch.dtype,
     Batch.round,
     Batch.members,
-    Batch.feature_set_id,
 )
 _IMAGES = (
     BatchImages.images,
@@ -74,7 +73,10 @@ def enqueue_rescored(
         names += [c.key for c in _COPIED]
         session.execute(insert(Batch).from_select(names, _copies(new, source, parameters, now=now)))
         names = ["batch_id", *(c.key for c in _IMAGES)]
-        session.execute(insert(BatchImages).from_select(names, _copied_images(new, source)))
+        session.execute(insert(BatchImages).from_select(names, _copied(BatchImages, _IMAGES, new, source)))
+        names = ["batch_id", "feature_set_id"]
+        copied = _copied(BatchFeatures, [BatchFeatures.feature_set_id], new, source)
+        session.execute(insert(BatchFeatures).from_select(names, copied))
         record_event(session, "runs", new, None, RunState.RUNNING, now=now, why=f"scores run {source} again")
         if also is not None:
             also(session, new)
@@ -243,14 +245,15 @@ def _reads_of_round(parameters: Parameters) -> ColumnElement[Any]:
     return case(rounds, value=Batch.round, else_=null()) if rounds else literal(None, Integer())
 
 
-def _copied_images(run: int, source: int) -> Select[Any]:
-    """Select the images of those batches; the database copies them."""
+def _copied(
+    table: type[BatchImages] | type[BatchFeatures], columns: Sequence[Any], run: int, source: int
+) -> Select[Any]:
+    """Select the ``columns`` that ``table`` has of those batches; the database copies them."""
     copy = aliased(Batch)
-    columns: list[Any] = [copy.id, *_IMAGES]
     return (
-        select(*columns)
-        .select_from(BatchImages)
-        .join(Batch, Batch.id == BatchImages.batch_id)
+        select(copy.id, *columns)
+        .select_from(table)
+        .join(Batch, Batch.id == table.batch_id)
         .join(copy, copy.ordinal == Batch.ordinal)
         .where(Batch.run_id == source, copy.run_id == run)
     )

@@ -22,8 +22,8 @@ def encode_features(vectors: NDArray[np.float32]) -> bytes:
     return zlib.compress(plain, _LEVEL) + zlib.crc32(plain).to_bytes(_CRC_BYTES, "little")
 
 
-def decode_features(data: bytes, count: int, values: int) -> NDArray[np.float32]:
-    """Decode ``data`` to (``count``, ``values``) float32.
+def decode_features(data: bytes, count: int, values: int) -> NDArray[np.float16]:
+    """Decode ``data`` to (``count``, ``values``) float16.
 
     Raises:
         Corrupt: length or checksum do not agree, or a value is not finite.
@@ -36,7 +36,7 @@ def decode_features(data: bytes, count: int, values: int) -> NDArray[np.float32]
     agrees = zlib.crc32(plain).to_bytes(_CRC_BYTES, "little") == data[-_CRC_BYTES:]
     if len(plain) != size or not agrees:
         raise Corrupt(f"{count} stored feature vectors are damaged: their checksum or length does not agree")
-    vectors = np.frombuffer(plain, "<f2").astype(np.float32).reshape(count, values)
+    vectors = np.frombuffer(plain, "<f2").astype(np.float16).reshape(count, values)
     if not np.isfinite(vectors).all():
         raise Corrupt(f"{count} stored feature vectors are damaged: a value is not finite")
     return vectors

@@ -1,7 +1,8 @@
-"""Asks for the feature vectors that a network with a backbone needs before it can be trained or sampled."""
+"""Asks for the feature vectors that a network with backbones needs before it can be trained or sampled."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,9 +14,10 @@ from sqlalchemy.orm import Session
 from schema.database.transitions import record_event, transition, transition_all
 from schema.errors import BackboneError
 from schema.network.architecture import Architecture
+from schema.network.layers import FrozenBackbone
 from schema.network.recipes import Recipe
 from schema.states import FeatureSetState
-from schema.tables import Backbone, Batch, FeatureSet, Network
+from schema.tables import Backbone, Batch, BatchFeatures, FeatureSet, Network, NetworkFeatures
 
 # A batch is due at once when its vectors are there. If nobody says so, it is looked at after this time.
 WAITS = timedelta(hours=1)
@@ -30,7 +32,7 @@ class FeatureRequest:
     backbone: int
     recipe: Recipe
 
-    def ask(self, session: Session, images_sha256: str, count: int, *, now: datetime) -> tuple[int, bool]:
+    def _ask(self, session: Session, images_sha256: str, count: int, *, now: datetime) -> tuple[int, bool]:
         """Return the feature set of ``count`` images with this digest, and whether it is ready.
 
         It is inserted by ``session`` if there is none, and enqueued again if it has failed.
@@ -60,30 +62,55 @@ class FeatureRequest:
         return row.id, row.state is FeatureSetState.READY
 
 
-def feature_request(session: Session, network: int) -> FeatureRequest | None:
-    """Return what is asked for images of the row ``network``, or None if it has no backbone.
+@dataclass(frozen=True)
+class AskedFeatures:
+    """The feature sets of the images of a batch or a network, and whether all of them are ready."""
+
+    sets: tuple[int, ...]
+    are_ready: bool
+
+    def due_at(self, now: datetime) -> datetime:
+        """Return when a batch that needs them is due, if it is inserted ``now``."""
+        return now if self.are_ready else now + WAITS
+
+    def links_to(self, table: type[BatchFeatures] | type[NetworkFeatures], row: int) -> list[dict[str, int]]:
+        """Return the rows of ``table`` that say that the batch or network in ``row`` needs them."""
+        key = "batch_id" if table is BatchFeatures else "network_id"
+        return [{key: row, "feature_set_id": each} for each in self.sets]
+
+
+def feature_requests(session: Session, network: int) -> tuple[FeatureRequest, ...]:
+    """Return what is asked for images of the row ``network``: one request for each of its backbones.
 
     Raises:
-        BackboneError: its backbone was deleted.
+        BackboneError: a backbone was deleted.
     """
     architecture = session.execute(select(Network.architecture).where(Network.id == network)).scalar_one()
-    features = architecture.get("features") or [{}]
-    return (
-        None
-        if features[0].get("kind") != "backbone"
-        else request_of(session, Architecture.from_dict(architecture))
-    )
+    blocks = (architecture, *architecture.get("source", ()))
+    firsts = [block["features"][0] for block in blocks if block.get("features")]
+    if not any(layer["kind"] == "backbone" for layer in firsts):
+        return ()
+    return requests_of(session, Architecture.from_dict(architecture))
 
 
-def request_of(session: Session, architecture: Architecture) -> FeatureRequest | None:
-    """Return what is asked for images of a network of ``architecture``, or None if it has no backbone.
+def requests_of(session: Session, architecture: Architecture) -> tuple[FeatureRequest, ...]:
+    """Return what is asked for images of a network of ``architecture``: a request for each backbone.
 
     Raises:
-        BackboneError: its backbone was not imported, or gives other vectors.
+        BackboneError: a backbone was not imported, or gives other vectors.
     """
-    layer = architecture.backbone
-    if layer is None:
-        return None
+    return tuple(_request(session, architecture, layer) for layer in architecture.backbones)
+
+
+def ask(
+    session: Session, requests: Sequence[FeatureRequest], images_sha256: str, count: int, *, now: datetime
+) -> AskedFeatures:
+    """Ask in ``session`` for the vectors of ``count`` images with this digest, by all ``requests``."""
+    asked = [request._ask(session, images_sha256, count, now=now) for request in requests]
+    return AskedFeatures(tuple(row for row, _ in asked), all(is_ready for _, is_ready in asked))
+
+
+def _request(session: Session, architecture: Architecture, layer: FrozenBackbone) -> FeatureRequest:
     query = select(Backbone.id, Backbone.features).where(Backbone.sha256 == layer.sha256)
     row = session.execute(query).first()
     if row is None:
@@ -101,23 +128,10 @@ def request_of(session: Session, architecture: Architecture) -> FeatureRequest |
 
 def ask_again(session: Session, run: int, *, now: datetime) -> None:
     """Enqueue the failed vectors of batches of ``run`` again, by ``session`` at ``now``."""
-    batches = select(Batch.id).where(Batch.feature_set_id == FeatureSet.id, Batch.run_id == run)
+    batches = (
+        select(Batch.id)
+        .join(BatchFeatures, BatchFeatures.batch_id == Batch.id)
+        .where(BatchFeatures.feature_set_id == FeatureSet.id, Batch.run_id == run)
+    )
     failed, queued = FeatureSetState.FAILED, FeatureSetState.QUEUED
     transition_all(session, batches.exists(), failed, queued, now=now, why="resumed", **_AFRESH)
-
-
-def wait_columns(
-    session: Session, request: FeatureRequest | None, images_sha256: str, count: int, *, now: datetime
-) -> dict[str, Any]:
-    """Return the columns of a new batch whose vectors are asked for; it is due when they are computed.
-
-    Args:
-        session: where they are asked for.
-        request: what is asked; None: nothing.
-        images_sha256, count: of the images of the batch.
-        now: time of the request.
-    """
-    if request is None:
-        return {}
-    asked, is_ready = request.ask(session, images_sha256, count, now=now)
-    return {"feature_set_id": asked} if is_ready else {"feature_set_id": asked, "due_at": now + WAITS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import insert, or_, select, update
@@ -11,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from schema.calendar.run_hours import RunHours, format_time
 from schema.codecs.batches import BatchRow
-from schema.database.feature_requests import FeatureRequest, feature_request, wait_columns
+from schema.database.feature_requests import FeatureRequest, ask, feature_requests
 from schema.database.transitions import record_event, transition
 from schema.errors import ParameterError, StaleState
 from schema.states import LIVE_RUNS, BatchState, IntakeState, PausedBy, RunState
-from schema.tables import Batch, BatchImages, Intake, Run
+from schema.tables import Batch, BatchFeatures, BatchImages, Intake, Run
 
 # Images and rows of batches that are in memory, and sent to the database, at a time.
 _INSERTED_BYTES = 4 * 2**20
@@ -86,30 +87,40 @@ def append_batches(
 def _insert_batches(session: Session, run: int, batches: Iterable[BatchRow], *, now: datetime) -> None:
     """Insert ``batches`` a few at a time, so that not all of their images are in memory.
 
-    If the network of ``run`` has a backbone, they wait for the vectors of their images.
+    If the network of ``run`` has backbones, they wait for the vectors of their images.
     """
     network = session.execute(select(Run.network_id).where(Run.id == run)).scalar_one()
-    request = feature_request(session, network)
+    requests = feature_requests(session, network)
     few: list[BatchRow] = []
     size = 0
     for batch in batches:
         few.append(batch)
         size += len(batch.images["images"])
         if size >= _INSERTED_BYTES or len(few) >= _INSERTED_ROWS:
-            _insert_few(session, run, few, request, now=now)
+            _insert_few(session, run, few, requests, now=now)
             few, size = [], 0
     if few:
-        _insert_few(session, run, few, request, now=now)
+        _insert_few(session, run, few, requests, now=now)
 
 
 def _insert_few(
-    session: Session, run: int, batches: Sequence[BatchRow], request: FeatureRequest | None, *, now: datetime
+    session: Session,
+    run: int,
+    batches: Sequence[BatchRow],
+    requests: Sequence[FeatureRequest],
+    *,
+    now: datetime,
 ) -> None:
-    def waits(batch: BatchRow) -> dict[str, Any]:
-        return wait_columns(session, request, batch.images["images_sha256"], batch.row["count"], now=now)
-
-    common = {"run_id": run, "state": BatchState.PENDING, "due_at": now, "created_at": now}
-    stamped = [{**batch.row, **common, **waits(batch)} for batch in batches]
-    ids = session.execute(insert(Batch).returning(Batch.id, sort_by_parameter_order=True), stamped).scalars()
+    asked = [ask(session, requests, b.images["images_sha256"], b.row["count"], now=now) for b in batches]
+    common = {"run_id": run, "state": BatchState.PENDING, "created_at": now}
+    stamped = [
+        {**batch.row, **common, "due_at": features.due_at(now)}
+        for batch, features in zip(batches, asked, strict=True)
+    ]
+    inserted = session.execute(insert(Batch).returning(Batch.id, sort_by_parameter_order=True), stamped)
+    ids = inserted.scalars().all()
     images = [{**batch.images, "batch_id": id_} for id_, batch in zip(ids, batches, strict=True)]
     session.execute(insert(BatchImages), images)
+    if requests:
+        links = [each.links_to(BatchFeatures, id_) for id_, each in zip(ids, asked, strict=True)]
+        session.execute(insert(BatchFeatures), list(chain.from_iterable(links)))

@@ -52,7 +52,6 @@ from schema.network.sources import (
     shape_after,
     weight_shapes,
 )
-from schema.shapes import COLOURS
 
 Form = Literal["head", "pooled", "deep"]
 
@@ -74,7 +73,6 @@ MAX_WEIGHTS = 20_000_000
 MAX_ACTIVATIONS = 10_000_000
 MAX_CLASSES = 256
 MAX_ALPHA = 100.0
-BRIGHTEST = 255  # value of a pixel
 MAX_FILE_BYTES = 1_000_000
 
 
@@ -125,7 +123,6 @@ class Architecture(Spec):
             raise NetworkError(f"{layers} layers; at most {MAX_LAYERS} are allowed")
         if self.source and self.features:
             raise NetworkError("there are features and sources: make a [[source]] of the features")
-        self._check_backbone()
         for stack in self.stacks:
             stack.check()
         if self.source:
@@ -134,28 +131,12 @@ class Architecture(Spec):
         self._check_units()
         return self
 
-    def _check_backbone(self) -> None:
-        places = [k for k, layer in enumerate(self.features) if isinstance(layer, FrozenBackbone)]
-        if not places:
-            return
-        if places != [0]:
-            raise NetworkError(
-                f"features[{places[-1]}] (backbone): a backbone is the first layer, and the only one"
-            )
-        if not isinstance(self.input, ImageInput) or self.input.channels != COLOURS:
-            raise NetworkError(
-                "features[0] (backbone): a backbone takes coloured pictures: write channels = 3 in [input]"
-            )
-        if self.input.average != 1 or self.input.image_max != BRIGHTEST:
-            raise NetworkError(
-                f"features[0] (backbone): a backbone takes pixels from 0 to {BRIGHTEST} and resizes pictures "
-                "itself: leave out average and image_max in [input]"
-            )
-
     def _check_sizes(self) -> None:
-        sees_vectors = isinstance(self.input, VectorInput) or self.backbone is not None
+        sees_vectors = isinstance(self.input, VectorInput) or bool(self.backbones)
         if sees_vectors and (self.training.shift or self.training.flips):
             raise NetworkError("training: shift and flips move pixels, vectors have none: leave them out")
+        if isinstance(self.input, ImageInput) and self.input.average != 1 and not self.sees_images:
+            raise NetworkError("input: a backbone resizes pictures itself: leave out average")
         if sum(math.prod(shape) for shape in self.feature_shapes) > MAX_ACTIVATIONS:
             raise NetworkError(
                 f"the feature layers have over {MAX_ACTIVATIONS} values an image; use fewer filters"
@@ -178,30 +159,52 @@ class Architecture(Spec):
                 f"Q would have {sum(self.couplers)} couplers; at most {MAX_COUPLERS} are allowed"
             )
 
-    @property
-    def backbone(self) -> FrozenBackbone | None:
-        """Return the pretrained first layer, if there is one."""
-        first = self.features[0] if self.features else None
-        return first if isinstance(first, FrozenBackbone) else None
-
-    @cached_property
-    def head(self) -> Architecture:
-        """Return the layers that are trained: those after the backbone, on its vectors; without one, all."""
-        if self.backbone is None:
-            return self
-        vectors = VectorInput(kind="vector", values=self.backbone.values)
-        return self.replace(input=vectors, features=self.features[1:])
-
     @cached_property
     def stacks(self) -> tuple[LayerStack, ...]:
-        """Return the feature layers, one after another: of each source, or of the only one without a name."""
+        """Return the trained feature layers of each source, or the only ones, which have no name."""
         if not self.source:
-            return (LayerStack("features", self.input.shape, self.features),)
-        return tuple(LayerStack.of(source, self.input) for source in self.source)
+            return (LayerStack.of(self.features, self.input),)
+        return tuple(LayerStack.of(source.features, self.input, source) for source in self.source)
+
+    @cached_property
+    def backbones(self) -> tuple[FrozenBackbone, ...]:
+        """Return the different pretrained layers that the sources, or the features, begin with."""
+        return tuple(dict.fromkeys(stack.backbone for stack in self.stacks if stack.backbone is not None))
+
+    @property
+    def sees_images(self) -> bool:
+        """Return whether a trained layer sees the image itself, and not the vectors of a backbone."""
+        return any(stack.backbone is None for stack in self.stacks)
+
+    @property
+    def joined_values(self) -> int | None:
+        """Return how many values the trained layers take in place of an image; None: they take the image.
+
+        These are the vectors of ``backbones``, in their order, and after them the pixels if a source sees
+        them.
+        """
+        if not self.backbones:
+            return None
+        pixels = self.input.image_shape.count if self.sees_images else 0
+        return sum(layer.values for layer in self.backbones) + pixels
+
+    @cached_property
+    def places(self) -> tuple[slice | None, ...]:
+        """Return which values of a row each of ``stacks`` takes; None: it takes the whole image or vector.
+
+        A row is a vector, or what `joined_values` says, with pixels as the layers see them.
+        """
+        ends = list(accumulate((layer.values for layer in self.backbones), initial=0))
+        vectors = {layer: slice(*pair) for layer, pair in zip(self.backbones, pairwise(ends), strict=True)}
+        pixels = slice(ends[-1], None) if vectors else None
+        return tuple(
+            (stack.columns or pixels) if stack.backbone is None else vectors[stack.backbone]
+            for stack in self.stacks
+        )
 
     @property
     def feature_shapes(self) -> tuple[Shape, ...]:
-        """Return the shape after each feature layer, of one source after another; see `LayerStack.shapes`."""
+        """Return the shape after each trained layer, of one source after another; see `LayerStack.shapes`."""
         return tuple(shape for stack in self.stacks for shape in stack.shapes)
 
     @property
@@ -273,8 +276,6 @@ class Architecture(Spec):
         Pooling units have no weights, and class units no bias (the paper sets b = 0). A backbone has none
         here, and the layers after it are counted from 0.
         """
-        if self.backbone is not None:
-            return self.head.shapes
         shapes: dict[str, Shape] = {}
         for stack in self.stacks:
             shapes |= stack.weight_shapes
@@ -300,12 +301,12 @@ class Architecture(Spec):
         return {
             "features": [
                 {
-                    **({} if stack.name is None else {"source": stack.name}),
+                    **stack.named,
                     "kind": layer.kind,
                     "shape": list(shape),
                 }
                 for stack in self.stacks
-                for layer, shape in zip(stack.layers, stack.shapes, strict=True)
+                for layer, shape in stack.all_layers
             ],
             "units": [
                 {"kind": kind, "shape": list(shape), "units": math.prod(shape)}

@@ -27,16 +27,18 @@ from schema.network.layers import (
     ConvUnits,
     Dense,
     DenseUnits,
+    FeatureLayer,
     FeatureLayers,
     FrozenBackbone,
     Histogram,
+    ImageInput,
     Input,
     MaxPool,
     PoolUnits,
     Spec,
     VectorInput,
 )
-from schema.shapes import MAX_VALUES
+from schema.shapes import BRIGHTEST, COLOURS, MAX_VALUES
 
 Shape = tuple[int, ...]
 
@@ -50,10 +52,6 @@ _VECTORS = (
     f"dense one, {_BOUNDED_LAST}"
 )
 _HISTOGRAM = f"nothing has learnt of a histogram's shares of pixels: add a dense layer, {_BOUNDED_LAST}"
-_BACKBONE = (
-    "a backbone can be the first of the [[features]], not of a source: compute its vectors beforehand, give "
-    "them as vectors, and take them by columns"
-)
 _Column = Annotated[int, Field(ge=0, lt=MAX_VALUES)]
 
 
@@ -62,7 +60,8 @@ class Source(Spec):
 
     Attributes:
         name: by which it is left out, `--without NAME`; its weights are called `sources.NAME.0.weight`, ....
-        features: its layers. The first sees the whole image, or ``columns`` of a vector.
+        features: its layers. The first sees the whole image, or ``columns`` of a vector; it may be a
+            backbone.
         columns: first and last value of a vector that it takes, from 0, both included; None: all.
         decay: as ``dense_decay`` of the training, for its first dense layer; None: that of the training.
         dropout: share of the images of a training that do without it. 0: it cannot be left out later.
@@ -95,34 +94,43 @@ Sources = tuple[Source, ...]
 
 @dataclass(frozen=True)
 class LayerStack:
-    """Feature layers one after another: those of a source, or of a whole network.
+    """Trained feature layers one after another: those of a source, or of a whole network.
 
     Attributes:
-        prefix: of the names of their weights.
+        prefix: of the names of their weights, which are counted from 0.
         takes: shape of what the first one sees.
         layers: their specifications.
         source: the block that they belong to; None: the network has no sources.
+        backbone: the pretrained layer before them, whose vectors they see; None: they see the image.
     """
 
     prefix: str
     takes: Shape
     layers: FeatureLayers
     source: Source | None = None
+    backbone: FrozenBackbone | None = None
 
     @classmethod
-    def of(cls, source: Source, takes: Input) -> LayerStack:
-        """Return the layers of ``source`` on what a network ``takes``; raise NetworkError if it cannot be."""
-        columns = source.columns
-        if columns is None:
-            return cls(f"sources.{source.name}", takes.shape, source.features, source)
-        if not isinstance(takes, VectorInput):
-            raise NetworkError(f"source {source.name!r}: columns are those of a vector: leave them out")
-        if not columns[0] <= columns[1] < takes.values:
-            raise NetworkError(
-                f"source {source.name!r}: columns must be {_COLUMNS}, within the {takes.values} values of a "
-                f"vector, 0 to {takes.values - 1}, not {list(columns)}"
-            )
-        return cls(f"sources.{source.name}", (columns[1] - columns[0] + 1,), source.features, source)
+    def of(cls, features: FeatureLayers, takes: Input, source: Source | None = None) -> LayerStack:
+        """Return the layers ``features``, of ``source`` if there are sources, on what a network ``takes``.
+
+        Raises:
+            NetworkError: the columns of ``source`` are not among those of ``takes``, or its backbone does not
+                take such images.
+        """
+        prefix = "features" if source is None else f"sources.{source.name}"
+        shape = takes.shape if source is None else _columns_shape(source, takes)
+        if features and isinstance(first := features[0], FrozenBackbone):
+            stack = cls(prefix, (first.values,), features[1:], source, first)
+            stack._check_pictures(takes)
+            return stack
+        return cls(prefix, shape, features, source)
+
+    @property
+    def columns(self) -> slice | None:
+        """Return which values of a vector they see; None: all that is given."""
+        columns = None if self.source is None else self.source.columns
+        return None if columns is None else slice(columns[0], columns[1] + 1)
 
     @property
     def name(self) -> str | None:
@@ -145,9 +153,17 @@ class LayerStack:
         shapes: list[Shape] = []
         shape = self.takes
         for index, layer in enumerate(self.layers):
-            shape = shape_after(layer, shape, f"{self.where}[{index}] ({layer.kind})")
+            shape = shape_after(layer, shape, self._place(index))
             shapes.append(shape)
         return tuple(shapes)
+
+    @property
+    def all_layers(self) -> tuple[tuple[FeatureLayer, Shape], ...]:
+        """Return each layer with the shape after it, the backbone first if there is one."""
+        first: tuple[tuple[FeatureLayer, Shape], ...] = ()
+        if self.backbone is not None:
+            first = ((self.backbone, self.takes),)
+        return (*first, *zip(self.layers, self.shapes, strict=True))
 
     @property
     def gives(self) -> Shape:
@@ -173,15 +189,18 @@ class LayerStack:
         """Return the index of the first trained layer, if it takes a vector: one that nothing has scaled."""
         if len(self.takes) == 1:
             return 0
-        return 1 if self.layers and isinstance(self.layers[0], Histogram | FrozenBackbone) else None
+        return 1 if self.layers and isinstance(self.layers[0], Histogram) else None
 
     def check(self) -> None:
         """Raise NetworkError unless the layers give values that visible units can have."""
-        if any(isinstance(layer, Histogram) for layer in self.layers[1:]):
-            raise NetworkError(f"{self.where}: a histogram counts the colours of an image: put it first")
+        for index, layer in enumerate(self.layers):
+            if isinstance(layer, FrozenBackbone):
+                raise NetworkError(
+                    f"{self._place(index)}: a backbone is the first layer, and the only one of its features"
+                )
+            if isinstance(layer, Histogram) and (index or self.backbone):
+                raise NetworkError(f"{self.where}: a histogram counts the colours of an image: put it first")
         has_dense = any(isinstance(layer, Dense) for layer in self.layers)
-        if self.source and any(isinstance(layer, FrozenBackbone) for layer in self.layers):
-            raise NetworkError(self._prefixed(_BACKBONE))
         if self.vector_at is not None and not has_dense:
             is_histogram = isinstance(self.layers[0], Histogram) if self.layers else False
             raise NetworkError(self._prefixed(_HISTOGRAM if is_histogram else _VECTORS))
@@ -193,9 +212,25 @@ class LayerStack:
         if active and active[-1][1].activation not in BOUNDED:
             index, layer = active[-1]
             raise NetworkError(
-                f"{self.where}[{index}] ({layer.kind}): the last activation is {layer.activation}, but "
+                f"{self._place(index)}: the last activation is {layer.activation}, but "
                 f"feature values are scaled to [-alpha, alpha]: use {' or '.join(BOUNDED)}"
             )
+
+    def _check_pictures(self, takes: Input) -> None:
+        """Raise NetworkError unless the backbone takes the images that the network ``takes``."""
+        where = f"{self.where}[0] (backbone)"
+        if not isinstance(takes, ImageInput) or takes.channels != COLOURS:
+            raise NetworkError(
+                f"{where}: a backbone takes coloured pictures: write channels = {COLOURS} in [input]"
+            )
+        if takes.image_max != BRIGHTEST:
+            raise NetworkError(
+                f"{where}: a backbone takes pixels from 0 to {BRIGHTEST}: leave out image_max in [input]"
+            )
+
+    def _place(self, index: int) -> str:
+        """Return where trained layer ``index`` stands, for messages: a backbone before it counts."""
+        return f"{self.where}[{index + (self.backbone is not None)}] ({self.layers[index].kind})"
 
     def _prefixed(self, text: str) -> str:
         return text if self.source is None else f"source {self.name!r}: {text}"
@@ -235,8 +270,6 @@ def check_sources(stacks: tuple[LayerStack, ...], learning_rate: float) -> None:
 
 def shape_after(layer: Spec, shape: Shape, where: str) -> Shape:
     """Return the shape after ``layer``, of ``shape`` before it; raise NetworkError that says ``where``."""
-    if isinstance(layer, FrozenBackbone):
-        return (layer.values,)
     if isinstance(layer, Dense | DenseUnits):
         return (layer.units,)
     if len(shape) != 3:
@@ -269,6 +302,20 @@ def weight_shapes(prefix: str, layer: Spec, before: Shape) -> dict[str, Shape]:
     else:
         return {}
     return {f"{prefix}.weight": weight, f"{prefix}.bias": weight[:1]}
+
+
+def _columns_shape(source: Source, takes: Input) -> Shape:
+    columns = source.columns
+    if columns is None:
+        return takes.shape
+    if not isinstance(takes, VectorInput):
+        raise NetworkError(f"source {source.name!r}: columns are those of a vector: leave them out")
+    if not columns[0] <= columns[1] < takes.values:
+        raise NetworkError(
+            f"source {source.name!r}: columns must be {_COLUMNS}, within the {takes.values} values of a "
+            f"vector, 0 to {takes.values - 1}, not {list(columns)}"
+        )
+    return (columns[1] - columns[0] + 1,)
 
 
 def _bins(layer: Histogram, channels: int, where: str) -> int:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from schema.tables.api import ApiKey, Delivery, Owner, PageSession, RunSubmission
-from schema.tables.backbones import Backbone, BackboneFile, FeaturePart, FeatureSet
+from schema.tables.backbones import (
+    Backbone,
+    BackboneFile,
+    BatchFeatures,
+    FeaturePart,
+    FeatureSet,
+    NetworkFeatures,
+)
 from schema.tables.blobs import BatchImages, Rendering, SampleSet, TrainingSet
 from schema.tables.calibrations import Calibration, CalibrationPlan
 from schema.tables.columns import Base
@@ -32,6 +39,7 @@ __all__ = [
     "BackboneFile",
     "Base",
     "Batch",
+    "BatchFeatures",
     "BatchImages",
     "Breaker",
     "Calibration",
@@ -48,6 +56,7 @@ __all__ = [
     "Leader",
     "Ledger",
     "Network",
+    "NetworkFeatures",
     "Owner",
     "PageSession",
     "Preparation",

@@ -72,6 +72,36 @@ class FeatureSet(Leased, Base):
     )
 
 
+class BatchFeatures(Base):
+    """That a batch needs a feature set of its images: one for each backbone of its network, until pruned."""
+
+    __tablename__ = "batch_features"
+
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    feature_set_id: Mapped[int] = mapped_column(
+        ForeignKey("feature_sets.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+
+    __table_args__ = (Index(None, "feature_set_id"),)
+
+
+class NetworkFeatures(Base):
+    """That a network is trained on a feature set of its training set, one for each backbone, until pruned."""
+
+    __tablename__ = "network_features"
+
+    network_id: Mapped[int] = mapped_column(
+        ForeignKey("networks.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    feature_set_id: Mapped[int] = mapped_column(
+        ForeignKey("feature_sets.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+
+    __table_args__ = (Index(None, "feature_set_id"),)
+
+
 class FeaturePart(Base):
     """Some of the vectors of a feature set; written once."""
 

@@ -36,7 +36,7 @@ from schema.states import (
 )
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0022"  # the migration that creates exactly these tables
+REVISION = "0023"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -62,14 +62,11 @@ class Network(Leased, Base):
     # Chosen by a user for images of its size.
     is_default: Mapped[bool] = mapped_column(default=False, server_default=false())
     metrics: Mapped[dict[str, Any] | None]  # accuracies of every epoch, or those that were imported
-    # Vectors of its training set, if it begins with a backbone.
-    feature_set_id: Mapped[int | None] = mapped_column(ForeignKey("feature_sets.id"))
     dispatched_at: Mapped[datetime | None]  # of the latest hint
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (
         UniqueConstraint("name", "version"),
-        Index(None, "feature_set_id"),
         Index(None, "state"),
         known(NetworkState),
         CheckConstraint(
@@ -223,14 +220,11 @@ class Batch(Leased, Base):
     embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
     qpu: Mapped[str | None] = mapped_column(String(128))  # that it was given to, of several
     embedding_s: Mapped[float | None]  # seconds of the search that it had to wait for; 0: it was stored
-    # Vectors of its images, if its network begins with a backbone; None: pruned.
-    feature_set_id: Mapped[int | None] = mapped_column(ForeignKey("feature_sets.id"))
     sampled_at: Mapped[datetime | None]  # all samples are stored
     scored_at: Mapped[datetime | None]
 
     __table_args__ = (
         UniqueConstraint("run_id", "ordinal"),
-        Index(None, "feature_set_id"),
         Index(None, "state", "dispatched_at"),
         # Batches that were begun and released are taken first.
         Index(None, "run_id", "state", "fence"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from schema.codecs.tiling import Tiling
 from schema.parameters import Parameters
-from schema.shapes import ImageArray
+from schema.shapes import InputArray
 from worker.compute import consensus, scoring
 from worker.network import inference
 from worker.network.trained import TrainedNetwork
@@ -70,7 +70,7 @@ def spread(total: int, most: int) -> NDArray[np.intp]:
 def compute_controls(
     network: TrainedNetwork,
     parameters: Parameters,
-    images: ImageArray,
+    images: InputArray,
     labels: NDArray[np.int16],
     tiling: Tiling,
     most: int,
@@ -103,7 +103,7 @@ def _share(right: NDArray[np.bool_], begun: float) -> Share:
 
 
 def _exact_minimum(
-    network: TrainedNetwork, parameters: Parameters, images: ImageArray, labels: NDArray[np.int16]
+    network: TrainedNetwork, parameters: Parameters, images: InputArray, labels: NDArray[np.int16]
 ) -> Share | None:
     """Return how often the class unit that is on alone in the state of lowest energy is that of the label."""
     begun = perf_counter()
@@ -115,7 +115,7 @@ def _exact_minimum(
 def _are_right(
     network: TrainedNetwork,
     parameters: Parameters,
-    images: ImageArray,
+    images: InputArray,
     labels: NDArray[np.int16],
     tiling: Tiling,
 ) -> NDArray[np.bool_]:

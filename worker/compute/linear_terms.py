@@ -9,7 +9,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from schema.shapes import ImageArray
+from schema.shapes import InputArray
 from worker.qubo.energy_model import EnergyModel
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _LATEST = 4
 class LinearTerms:
     """Computes linear terms in blocks, when first asked for: the first problem waits for few images."""
 
-    def __init__(self, network: TrainedNetwork, model: EnergyModel, images: ImageArray) -> None:
+    def __init__(self, network: TrainedNetwork, model: EnergyModel, images: InputArray) -> None:
         """Prepare for ``images``, as ``network`` takes them, under its energy ``model``."""
         self.model = model
         self._network, self._images = network, images

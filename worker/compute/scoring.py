@@ -14,7 +14,7 @@ from schema.codecs import arrays, samples, tiling
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
 from schema.parameters import Parameters, Unembedding
-from schema.shapes import ImageArray
+from schema.shapes import ImageArray, InputArray
 from worker.compute import candidates, consensus
 from worker.compute.certainty.gaps import class_energies, lowest_reads
 from worker.compute.certainty.rating import Rater
@@ -218,14 +218,14 @@ def first_reads(reads: Reads, number: int) -> Reads:
     return Reads(bits, energies, counted, occurrences)
 
 
-def inputs(batch_input: BatchInput) -> ImageArray:
-    """Return what the trained layers take: the images of ``batch_input``, or their vectors by a backbone.
+def inputs(batch_input: BatchInput) -> InputArray:
+    """Return what the trained layers take of the images of ``batch_input``.
 
     Raises:
         Corrupt: images or labels are damaged.
     """
     images = pixels(batch_input)
-    return images if batch_input.vectors is None else batch_input.vectors
+    return images if batch_input.joined is None else batch_input.joined
 
 
 def pixels(batch_input: BatchInput) -> ImageArray:

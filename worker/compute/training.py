@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
+from schema.errors import Corrupt
 from schema.network import weights
 from schema.network.architecture import Architecture
-from schema.shapes import ImageArray
+from schema.shapes import InputArray
 from worker.network import training
+from worker.network.features import join_inputs
 from worker.records.networks import TrainedWeights, TrainingJob
 
 _TRAIN_AGAIN = "give the same images to `annealq networks train` again"
@@ -40,7 +42,7 @@ def train(
     """
     architecture = Architecture.from_dict(job.architecture)
     with stored_in(f"training set {job.training_set}", _TRAIN_AGAIN):
-        images, labels = _images_and_labels(job)
+        images, labels = _images_and_labels(job, architecture)
     history: list[dict[str, Any]] = []
 
     def store(epoch: training.Epoch) -> None:
@@ -53,7 +55,7 @@ def train(
 
     with _threads(threads):
         trained = training.train(
-            architecture.head,
+            architecture,
             images,
             labels,
             job.training["transfer"],
@@ -65,11 +67,14 @@ def train(
     return TrainedWeights(weights.encode(trained.weights, architecture), trained.to_dict())
 
 
-def _images_and_labels(job: TrainingJob) -> tuple[ImageArray, NDArray[np.int16]]:
+def _images_and_labels(job: TrainingJob, architecture: Architecture) -> tuple[InputArray, NDArray[np.int16]]:
     """Return what the trained layers take, and the labels (N,); raise Corrupt if they are damaged."""
-    if job.vectors is not None:
-        return job.vectors, arrays.decode_labels(job.labels, job.count)
-    return arrays.decode_training_set(job.images, job.labels, job.count, job.shape, job.sha256)
+    images, labels = None, arrays.decode_labels(job.labels, job.count)
+    if architecture.sees_images:
+        images, labels = arrays.decode_training_set(job.images, job.labels, job.count, job.shape, job.sha256)
+    if len(job.vectors) != len(architecture.backbones):
+        raise Corrupt("its feature vectors are missing")
+    return join_inputs(job.vectors, images), labels
 
 
 @contextmanager

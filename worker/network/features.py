@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ from schema.errors import ImageError
 from schema.network.architecture import THRESHOLD, Architecture
 from schema.network.layers import ImageInput
 from schema.network.weights import Weights
-from schema.shapes import ImageArray
+from schema.shapes import ImageArray, InputArray
 from worker.network.layers import Names, NetworkModule
 
 # Values of a layer that are in memory at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000
 
 
-def features(network: NetworkModule, images: ImageArray, without: Names = ()) -> NDArray[np.float64]:
+def features(network: NetworkModule, images: InputArray, without: Names = ()) -> NDArray[np.float64]:
     """Return features (B, nv) float64 in [-alpha, alpha] of ``images`` by ``network``.
 
     Those of its sources ``without`` which it does are 0.
@@ -35,9 +35,16 @@ def features(network: NetworkModule, images: ImageArray, without: Names = ()) ->
     return forward(network, images, visible, network.architecture.visible)
 
 
-def check_images(architecture: Architecture, images: ImageArray) -> None:
+def check_images(architecture: Architecture, images: InputArray) -> None:
     """Raise ``ImageError`` unless ``images`` have shape, type and range that ``architecture`` takes."""
     spec, shape = architecture.input, architecture.input.image_shape
+    if (values := architecture.joined_values) is not None:
+        if images.dtype != np.float16 or images.shape[1:] != (values,):
+            raise ImageError(
+                f"{architecture.name} takes {values} joined values (B, {values}) float16, not {images.dtype} "
+                f"{images.shape}"
+            )
+        return
     if images.dtype != shape.dtype:
         raise ImageError(f"{architecture.name} takes {shape.dtype}, not {images.dtype}")
     if images.shape[1:] != shape.sizes:
@@ -47,6 +54,22 @@ def check_images(architecture: Architecture, images: ImageArray) -> None:
         raise ImageError(
             f"a pixel is {int(images.max())}, but {architecture.name} takes values from 0 to {spec.image_max}"
         )
+
+
+def join_inputs(vectors: Sequence[NDArray[np.float16]], images: ImageArray | None) -> InputArray:
+    """Return what the trained layers of a network take of B images.
+
+    These are the ``images``, or rows (B, V) of joined values, see `Architecture.joined_values`. Vectors are
+    stored as float16, and pixels from 0 to 255 are exact in it.
+
+    Args:
+        vectors: (B, D) of each of its backbones.
+        images: as it takes them; None: no trained layer sees them.
+    """
+    parts: list[InputArray] = [*vectors] if images is None else [*vectors, images]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).astype(np.float16)
 
 
 def restore(architecture: Architecture, weights: Weights) -> NetworkModule:
@@ -62,14 +85,15 @@ def restore(architecture: Architecture, weights: Weights) -> NetworkModule:
 
 def block_size(architecture: Architecture) -> int:
     """Return how many images a forward pass of ``architecture`` takes at once."""
-    shapes = (architecture.input.shape, *architecture.feature_shapes)
+    taken = (architecture.joined_values or 0,)
+    shapes = (taken, architecture.input.shape, *architecture.feature_shapes)
     # Hidden units have values for each class.
     values = max(*(int(np.prod(shape)) for shape in shapes), architecture.classes * max(architecture.sizes))
     return max(1, _BLOCK_VALUES // values)
 
 
 def forward(
-    network: NetworkModule, images: ImageArray, function: Callable[[Tensor], Tensor], width: int
+    network: NetworkModule, images: InputArray, function: Callable[[Tensor], Tensor], width: int
 ) -> NDArray[np.float64]:
     """Return ``function`` of the pixels of ``images``, (B, ``width``) float64, block by block.
 

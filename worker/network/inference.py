@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from schema.network.architecture import Architecture
 from schema.network.weights import Weights
-from schema.shapes import ImageArray
+from schema.shapes import InputArray
 from worker.network.features import forward, restore
 from worker.network.layers import Names
 from worker.network.objective import class_scores
@@ -16,7 +16,7 @@ from worker.network.transfer import check_transfer
 
 
 def scores(
-    architecture: Architecture, weights: Weights, images: ImageArray, transfer: str, without: Names = ()
+    architecture: Architecture, weights: Weights, images: InputArray, transfer: str, without: Names = ()
 ) -> NDArray[np.float64]:
     """Return the own class scores (B, K) float64 of a network with ``architecture`` and trained ``weights``.
 
@@ -39,7 +39,7 @@ def scores(
 def classify(
     architecture: Architecture,
     weights: Weights,
-    images: ImageArray,
+    images: InputArray,
     transfer: str = "energy",
     without: Names = (),
 ) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from schema.network.architecture import THRESHOLD, Architecture
-from schema.network.layers import ConvUnits, DenseUnits, ImageInput, Input, PoolUnits
+from schema.network.layers import ConvUnits, DenseUnits, ImageInput, PoolUnits
 from schema.network.sources import LayerStack
 from worker.network.stacks import FeatureStack, SourceStacks
 
@@ -42,7 +42,10 @@ class NetworkModule(nn.Module):
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.stacks = [_stack(stack, normalise) for stack in architecture.stacks]
+        self.stacks = [
+            _stack(stack, place, normalise)
+            for stack, place in zip(architecture.stacks, architecture.places, strict=True)
+        ]
         if architecture.source:
             self.sources = SourceStacks({stack.stack.name or "": stack for stack in self.stacks})
         else:
@@ -54,7 +57,7 @@ class NetworkModule(nn.Module):
 
     def pixels(self, images: Tensor) -> Tensor:
         """Return ``images`` as the first layer takes them; see `first_layer_input`."""
-        return first_layer_input(self.architecture.input, images)
+        return first_layer_input(self.architecture, images)
 
     def visible(self, pixels: Tensor, without: Names = ()) -> Tensor:
         """Return the feature values (B, nv) in [-alpha, alpha] of ``pixels``; see `first_layer_input`.
@@ -153,18 +156,31 @@ def signed(architecture: Architecture) -> bool:
     return architecture.last_activation == "tanh"
 
 
-def _stack(stack: LayerStack, normalise: bool | None) -> FeatureStack:
-    return FeatureStack(stack, normalise=stack.vector_at is None if normalise is None else normalise)
+def _stack(stack: LayerStack, place: slice | None, normalise: bool | None) -> FeatureStack:
+    return FeatureStack(stack, place, normalise=stack.vector_at is None if normalise is None else normalise)
 
 
-def first_layer_input(spec: Input, images: Tensor) -> Tensor:
-    """Return ``images`` as the first layer takes them, float32.
+def first_layer_input(architecture: Architecture, images: Tensor) -> Tensor:
+    """Return ``images`` as the first layers of ``architecture`` take them, float32.
 
     Vectors (B, D) stay. Pixels, (B, H, W) or (B, H, W, 3) uint8, become (B, channels, h, w) in [0, 1]:
-    p / image_max, then the means of blocks, as ``spec`` says.
+    p / image_max, then the means of blocks, as its input says. In rows of joined values, see
+    `features.join_inputs`, the pixels at their end become so, in a row.
     """
+    spec = architecture.input
     if not isinstance(spec, ImageInput):
         return images
+    if not architecture.backbones:
+        return _planes(spec, images)
+    vectors = sum(layer.values for layer in architecture.backbones)
+    row = images[:, :vectors].float()
+    if not architecture.sees_images:
+        return row
+    pixels = images[:, vectors:].reshape(-1, *spec.image_shape.sizes)
+    return torch.cat([row, _planes(spec, pixels).flatten(1)], dim=1)
+
+
+def _planes(spec: ImageInput, images: Tensor) -> Tensor:
     planes = images.unsqueeze(1) if spec.channels == 1 else images.movedim(3, 1)
     pixels = planes.float() / spec.image_max
     return fn.avg_pool2d(pixels, spec.average) if spec.average > 1 else pixels

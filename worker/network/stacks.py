@@ -16,25 +16,25 @@ class FeatureStack(nn.Module):
 
     Args:
         stack: their specifications.
+        place: which values of a row they take; None: they take the whole input. See `Architecture.places`.
         normalise: batch normalisation after each of them that has weights, while training only; ``folded``
             gives weights that need none.
     """
 
-    def __init__(self, stack: LayerStack, *, normalise: bool) -> None:
+    def __init__(self, stack: LayerStack, place: slice | None, *, normalise: bool) -> None:
         super().__init__()
         self.stack = stack
+        self._place = place
         self._layers = _layers(stack)
         for index, layer in enumerate(self._layers):
             self.add_module(str(index), layer)
         self.norms = nn.ModuleDict(_norms(stack) if normalise else {})
         self.standard: Standard | None = None
         self._is_signed = stack.last_activation == "tanh"
-        columns = None if stack.source is None else stack.source.columns
-        self._columns = None if columns is None else slice(columns[0], columns[1] + 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the values (B, n) in [0, 1] of the visible units for ``pixels``; see `first_layer_input`."""
-        out = pixels if self._columns is None else pixels[:, self._columns]
+        out = self._own(pixels)
         activation = None  # postponed: it is monotonic, so after a pool it gives the same, of fewer values
         for index, (spec, layer) in enumerate(zip(self.stack.layers, self._layers, strict=True)):
             if activation is not None and not isinstance(spec, MaxPool):
@@ -50,10 +50,14 @@ class FeatureStack(nn.Module):
 
     def vectors(self, pixels: Tensor) -> Tensor:
         """Return what the first trained layer takes, (B, D), where that is a vector."""
-        out = pixels if self._columns is None else pixels[:, self._columns]
+        out = self._own(pixels)
         for layer in self._layers[: self.stack.vector_at]:
             out = layer(out)
         return out
+
+    def _own(self, pixels: Tensor) -> Tensor:
+        """Return what the first layer takes of ``pixels``, which other sources may take other parts of."""
+        return pixels if self._place is None else pixels[:, self._place].reshape(-1, *self.stack.takes)
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
         """Subtract ``mean`` (D,) from `vectors`, and divide them by ``deviation`` (D,); see `Standard`."""
@@ -144,10 +148,9 @@ def _layers(stack: LayerStack) -> list[nn.Module]:
             layers.append(nn.MaxPool2d(spec.size))
         elif isinstance(spec, Histogram):
             layers.append(ColourHistogram(spec.bins))
-        elif isinstance(spec, Dense):
-            layers.append(nn.Linear(math.prod(before), spec.units))
         else:
-            raise ValueError("a backbone is no torch layer: take the `head` of the architecture")
+            assert isinstance(spec, Dense)  # noqa: S101  (a backbone is not among trained layers)
+            layers.append(nn.Linear(math.prod(before), spec.units))
     return layers
 
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from schema.errors import NetworkError
 from schema.network import weights
 from schema.network.architecture import Architecture
-from schema.network.layers import FrozenBackbone
 from schema.network.temperature import temperature_of
-from schema.shapes import ImageArray
+from schema.shapes import InputArray
 from worker.network import features, layers, transfer
 from worker.qubo.energy_model import EnergyModel
 
@@ -29,7 +28,6 @@ class TrainedNetwork:
     Attributes:
         temperature: that its class scores are divided by before a softmax gives probabilities; 1: as in
             training. See `temperature.py`.
-        backbone: the pretrained layer before these, whose vectors they take; None: they take images.
         without: sources that are left out; see `leaving_out`.
     """
 
@@ -37,7 +35,6 @@ class TrainedNetwork:
     weights: weights.Weights
     transfer: str
     temperature: float = 1.0
-    backbone: FrozenBackbone | None = None
     without: tuple[str, ...] = ()
 
     @classmethod
@@ -54,11 +51,10 @@ class TrainedNetwork:
             NetworkError: the weights do not fit.
         """
         decoded = weights.decode(data, architecture)
-        backbone = architecture.backbone
-        return cls(architecture.head, decoded, transfer, temperature_of(metrics), backbone)
+        return cls(architecture, decoded, transfer, temperature_of(metrics))
 
-    def features(self, images: ImageArray) -> NDArray[np.float64]:
-        """Return the feature values (B, nv) float64 of B ``images``."""
+    def features(self, images: InputArray) -> NDArray[np.float64]:
+        """Return the feature values (B, nv) float64 of B ``images``, as its trained layers take them."""
         return features.features(self.module, images, self.without)
 
     def leaving_out(self, without: Collection[str] | None) -> TrainedNetwork:

@@ -137,7 +137,7 @@ def _record_failure(
     session: Session, context: Context, batch: int, error: Exception, decision: Retry, now: datetime
 ) -> Retry:
     """Count a failure of a batch's solver; the batch is due when the solver may be asked again."""
-    batch_input = batches.load(session, batch, vectors=False)
+    batch_input = batches.load(session, batch)
     retry_at = circuit_breaker.record_failure(
         session,
         batch_input.solver_keys[0],

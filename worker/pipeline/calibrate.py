@@ -9,6 +9,7 @@ from worker.compute import calibration as compute_calibration
 from worker.context import Context
 from worker.pipeline import controls
 from worker.pipeline.attempt import attempt, claim, load_network, writing
+from worker.pipeline.features.inputs import load_inputs
 from worker.records import batches, calibrations
 
 
@@ -20,8 +21,10 @@ def calibrate_network(context: Context, calibration: int) -> None:
     lease, job = claimed
 
     def load(batch: int) -> tuple[batches.BatchInput, list[batches.StoredReads]]:
+        layers = load_network(context, job.network).architecture
         with context.database.reading() as session:
-            return batches.load(session, batch), batches.load_samples(session, batch)
+            batch_input = load_inputs(session, context.backbones, batch, layers)
+            return batch_input, batches.load_samples(session, batch)
 
     with attempt(context, lease):
         fitted = compute_calibration.calibrate(load_network(context, job.network), job, load)

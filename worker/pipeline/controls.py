@@ -12,11 +12,12 @@ from schema.codecs import arrays, tiling
 from schema.codecs.corruption import stored_in
 from schema.errors import AnnealqError, Corrupt, reason
 from schema.parameters import Parameters
-from schema.shapes import ImageArray
+from schema.shapes import InputArray
 from worker.compute import scoring
 from worker.compute.controls import MAX_OWN, Controls, compute_controls, spread
 from worker.context import Context
 from worker.pipeline.attempt import load_network
+from worker.pipeline.features.inputs import with_inputs
 from worker.process.meter import Step
 from worker.records import batches, runs
 
@@ -66,15 +67,17 @@ def compute(
         tiles = tiling.decode(placed)
     # Data sets are often sorted by class: the images come from all of its parts.
     wanted = spread(sum(batch_input.count for batch_input in loaded), MAX_OWN)
-    images: list[ImageArray] = []
+    parameters = parameters or loaded[0].parameters
+    network = load_network(context, loaded[0].network, parameters)
+    images: list[InputArray] = []
     labels: list[NDArray[np.int16]] = []
     first = 0
     for batch_input in loaded:
         count = batch_input.count
         here = wanted[(wanted >= first) & (wanted < first + count)] - first
-        images.append(scoring.inputs(batch_input)[here])
+        with context.database.reading() as session:
+            complete = with_inputs(session, context.backbones, batch_input, network.architecture)
+        images.append(scoring.inputs(complete)[here])
         labels.append(arrays.decode_labels(batch_input.labels or b"", count)[here])
         first += count
-    parameters = parameters or loaded[0].parameters
-    network = load_network(context, loaded[0].network, parameters)
     return compute_controls(network, parameters, np.concatenate(images), np.concatenate(labels), tiles, most)

@@ -19,7 +19,7 @@ from schema.network.architecture import Architecture
 from schema.states import BatchState
 from schema.tables import Batch
 from worker.compute.scoring import energy_histogram, linear_terms, read_energies
-from worker.pipeline.features.inputs import with_vectors
+from worker.pipeline.features.inputs import with_inputs
 from worker.records import batches
 from worker.records.features.backbones import BackboneCache
 from worker.records.networks import Registry
@@ -86,7 +86,7 @@ def read_histograms(
         if wanted:
             batch_input = batches.load(session, batch)
             network = networks.get(session, batch_input.network).leaving_out(batch_input.parameters.without)
-            batch_input = with_vectors(session, backbones, batch_input, network)
+            batch_input = with_inputs(session, backbones, batch_input, network.architecture)
             terms, stored = linear_terms(network, batch_input), batches.load_samples(session, batch)
             for place, image in wanted.items():
                 values = terms.features(slice(place, place + 1))[0]

@@ -27,6 +27,7 @@ from schema.tables import Batch, Classification, Network, Run
 from worker.compute.certainty.class_sets import SetRule
 from worker.context import Context
 from worker.pipeline.attempt import load_network
+from worker.pipeline.features.inputs import with_inputs
 from worker.records import batches, runs
 from worker.records.certainty import class_sets, guarantees
 from worker.records.certainty.guarantees import SetBasis
@@ -68,6 +69,8 @@ def _settle(context: Context, run: int, parameters: Parameters, basis: SetBasis)
             batch_input = replace(batches.load(session, batch), set_basis=basis)
             located = reads.find_reads(session, batch_input, wanted)
         network = load_network(context, batch_input.network, batch_input.parameters)
+        with context.database.reading() as session:
+            batch_input = with_inputs(session, context.backbones, batch_input, network.architecture)
         rows = several_rounds.score(network, batch_input, located, reads.loader(context.database))
         with context.database.transaction() as session:
             class_sets.store_sets(session, batch_input, rows)

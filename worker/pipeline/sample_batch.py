@@ -17,7 +17,7 @@ from worker.compute.linear_terms import LinearTerms
 from worker.context import Context
 from worker.network.trained import TrainedNetwork
 from worker.pipeline.attempt import attempt, load_network, writing
-from worker.pipeline.features.inputs import with_vectors
+from worker.pipeline.features.inputs import with_inputs
 from worker.process import activity, shutdown
 from worker.process.meter import BatchOutcome, Step, Wait
 from worker.records import batches, claims, problems
@@ -44,7 +44,7 @@ def sample_batch(context: Context, batch: int) -> None:
     with attempt(context, lease):
         network = load_network(context, batch_input.network, batch_input.parameters)
         with context.database.reading() as session:
-            batch_input = with_vectors(session, context.backbones, batch_input, network)
+            batch_input = with_inputs(session, context.backbones, batch_input, network.architecture)
         terms = scoring.linear_terms(network, batch_input, context.linear_terms)
         sample = _sample_remotely if batch_input.solver.is_remote else _sample_here
         sample(context, lease, batch_input, network, terms)
@@ -63,7 +63,7 @@ def _claim(context: Context, batch: int) -> tuple[Lease, BatchInput] | None:
         lease = claims.claim_batch(session, batch, now=now, lease_s=context.settings.lease_s)
         if lease is None:
             return None
-        batch_input = batches.load(session, batch, vectors=False)
+        batch_input = batches.load(session, batch)
         retry = _defer(session, context, batch_input, now)
         if retry is not None:
             finish_attempt(session, Batch, batch, retry, now=now)

@@ -14,7 +14,7 @@ from schema.tables import Batch
 from worker.compute import scoring
 from worker.context import Context
 from worker.pipeline.attempt import load_network
-from worker.pipeline.features.inputs import with_vectors
+from worker.pipeline.features.inputs import with_inputs
 from worker.process import activity
 from worker.process.meter import BatchOutcome, Step, Wait
 from worker.records import batches
@@ -31,14 +31,14 @@ def score_batch(context: Context, batch: int) -> None:
     with database.reading() as session:
         if batches.state_of(session, batch) is not BatchState.SAMPLED:
             return
-        batch_input = batches.load(session, batch, vectors=False)
+        batch_input = batches.load(session, batch)
         stored = batches.load_samples(session, batch)
         unanswered = batches.unanswered(session, batch_input, stored)
     activity.concern(run=batch_input.run)
     try:
         network = load_network(context, batch_input.network, batch_input.parameters)
         with database.reading() as session:
-            batch_input = with_vectors(session, context.backbones, batch_input, network)
+            batch_input = with_inputs(session, context.backbones, batch_input, network.architecture)
         with context.meter.timed(Step.DECODE):
             gaps = unanswered is not None or batch_input.round > 1
             scored, chain_breaks = scoring.score(

@@ -14,7 +14,7 @@ from schema.codecs import arrays
 from schema.errors import Corrupt
 from worker.compute import scoring
 from worker.compute.linear_terms import LinearTerms
-from worker.pipeline.features.inputs import with_vectors
+from worker.pipeline.features.inputs import with_inputs
 from worker.proof import columns, crate, documents, rows
 from worker.proof.container import manifest, plain_json, signature
 from worker.proof.container.archive import Writer, order
@@ -136,7 +136,7 @@ class _Files:
             batch_input = batches.load(session, self._stored.batch_ids[index])
             whole = self._networks.get(session, batch_input.network)
             network = whole.leaving_out(batch_input.parameters.without)
-            return with_vectors(session, self._backbones, batch_input, network), network
+            return with_inputs(session, self._backbones, batch_input, network.architecture), network
 
     def _features(self, index: int) -> bytes:
         batch_input, network = self._load(index)
@@ -144,7 +144,7 @@ class _Files:
 
     def _again(self, index: int) -> list[int]:
         with self._database.reading() as session:
-            batch_input = batches.load(session, self._stored.batch_ids[index], vectors=False)
+            batch_input = batches.load(session, self._stored.batch_ids[index])
             return images_of(reads.find_reads(session, batch_input))
 
     def _features_alone(self, index: int) -> bytes:

@@ -20,13 +20,12 @@ from schema.database.crash_points import CrashPoint, reach
 from schema.errors import StaleState
 from schema.parameters import Parameters, QpuChoice, Solver, solver_key
 from schema.quantities import ranges_text
-from schema.shapes import ImageArray, ImageShape
+from schema.shapes import ImageShape, InputArray
 from schema.shards.reference import ShardRows, encoded_images
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Classification, Embedding, Problem, Run, SampleSet
 from worker.records import runs
 from worker.records.certainty import guarantees
-from worker.records.features import feature_sets
 
 _STORE_BREAKS: Update = (
     update(Problem.__table__)  # type: ignore[arg-type]
@@ -58,8 +57,9 @@ class BatchInput:
     round: int = 1  # of reads
     members: bytes | None = None  # of a later round: its images, see `schema.codecs.arrays`
     set_basis: guarantees.SetBasis | None = None  # of sets of classes, in a run with a confidence
-    feature_set: int | None = None  # of its images, if its network begins with a backbone
-    vectors: ImageArray | None = None  # those, (count, D); None: there is none, or none any more
+    # What the trained layers take of its images, if that is not the images themselves; see
+    # `worker.pipeline.features.inputs`.
+    joined: InputArray | None = None
 
     @property
     def image_numbers(self) -> Sequence[int]:
@@ -123,8 +123,8 @@ class Scored:
     set_size: int | None = None
 
 
-def load(session: Session, batch: int, *, vectors: bool = True) -> BatchInput:
-    """Read ``batch``, which exists, from ``session``; leave out what a backbone made without ``vectors``.
+def load(session: Session, batch: int) -> BatchInput:
+    """Read ``batch``, which exists, from ``session``.
 
     If its images are missing, ``images`` is empty and decoding raises Corrupt.
     """
@@ -150,8 +150,6 @@ def load(session: Session, batch: int, *, vectors: bool = True) -> BatchInput:
         round=row.round,
         members=row.members,
         set_basis=guarantees.set_basis_of(session, row.run_id, row.parameters, row.round),
-        feature_set=row.feature_set_id,
-        vectors=feature_sets.load_vectors(session, row.feature_set_id if vectors else None),
     )
 
 
@@ -171,7 +169,7 @@ _LOAD = (
         Run.parameters,
         Run.created_at,
         Run.qpu,
-        *(Batch.due_at, Batch.round, Batch.reads, Batch.members, Batch.feature_set_id),
+        *(Batch.due_at, Batch.round, Batch.reads, Batch.members),
         Batch.qpu.label("given_to"),
         Calibration.measured["temperature"]["value"].as_float().label("temperature"),
     )

@@ -14,6 +14,7 @@ from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt, NotFound
 from schema.network.architecture import Architecture
+from schema.network.recipes import Recipe
 from schema.shapes import ImageShape
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
@@ -67,9 +68,9 @@ class TrainingJob:
     sha256: str  # of the training set
     count: int  # of images
     shape: ImageShape
-    images: bytes  # deflated; empty with ``vectors``
+    images: bytes  # deflated; empty if no trained layer sees them
     labels: bytes
-    vectors: NDArray[np.float32] | None = None  # of the images, by the network's backbone
+    vectors: tuple[NDArray[np.float16], ...] = ()  # (N, D) of each of its backbones
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,17 +82,22 @@ class TrainedWeights:
 
 
 def load_training(session: Session, network: int) -> TrainingJob:
-    """Read from ``session`` a ``network`` to train, with its images."""
+    """Read from ``session`` a ``network`` to train, with what its trained layers see of its images."""
     row = session.execute(
-        select(Network.architecture, Network.training, Network.feature_set_id, TrainingSet)
+        select(Network.architecture, Network.training, TrainingSet)
         .join(TrainingSet, TrainingSet.id == Network.training_set_id)
         .options(defer(TrainingSet.images))
         .where(Network.id == network)
     ).one()
     training_set: TrainingSet = row.TrainingSet
-    vectors = None
-    if row.feature_set_id is not None and feature_sets.error_of(session, row.feature_set_id) is None:
-        vectors = feature_sets.load_vectors(session, row.feature_set_id)
+    architecture = Architecture.from_dict(row.architecture)
+    sets = feature_sets.sets_of_network(session, network)
+    vectors = []
+    if feature_sets.error_of(session, sets.values()) is None:
+        for layer in architecture.backbones:
+            stored = sets.get(Recipe.of(layer).digest)
+            if stored is not None and (found := feature_sets.load_vectors(session, stored)) is not None:
+                vectors.append(found)
     return TrainingJob(
         network=network,
         architecture=row.architecture,
@@ -100,16 +106,15 @@ def load_training(session: Session, network: int) -> TrainingJob:
         sha256=training_set.sha256,
         count=training_set.count,
         shape=arrays.read_shape(training_set.shape, training_set.dtype),
-        images=training_set.images if vectors is None else b"",
+        images=training_set.images if architecture.sees_images else b"",
         labels=training_set.labels,
-        vectors=vectors,
+        vectors=tuple(vectors),
     )
 
 
 def feature_failure(session: Session, network: int) -> str | None:
     """Return why the vectors of the training set of ``network`` in ``session`` failed; None: they did not."""
-    row = session.execute(select(Network.feature_set_id).where(Network.id == network)).scalar()
-    return None if row is None else feature_sets.error_of(session, row)
+    return feature_sets.error_of(session, feature_sets.sets_of_network(session, network).values())
 
 
 def report_training(session: Session, network: int, metrics: dict[str, Any]) -> None:

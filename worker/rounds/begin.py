@@ -23,12 +23,12 @@ from sqlalchemy.orm import Session, aliased
 from schema.calendar.run_hours import RunHours
 from schema.database import record_event
 from schema.database.crash_points import CrashPoint, reach
-from schema.database.feature_requests import feature_request, wait_columns
+from schema.database.feature_requests import ask, feature_requests
 from schema.errors import Corrupt, ParameterError, StaleState
 from schema.parameters import Parameters, Round, Solver
 from schema.quantities import count_text, number_text
 from schema.states import PausedBy, ProblemState, RunState
-from schema.tables import Batch, BatchImages, Embedding, Problem, Run, SampleSet
+from schema.tables import Batch, BatchFeatures, BatchImages, Embedding, Problem, Run, SampleSet
 from schema.tables.costs import scale_charge
 from schema.tables.runs import is_read
 from worker.rounds.gaps import read_gaps
@@ -298,10 +298,12 @@ def _write(
     if moved is None:
         raise StaleState(f"run {row.id} is no longer at the end of round {row.round}")
     network = session.execute(select(Run.network_id).where(Run.id == row.id)).scalar_one()
-    request = feature_request(session, network)
+    requests = feature_requests(session, network)
     for batch, images in rows:
-        waits = wait_columns(session, request, images["images_sha256"], batch["count"], now=now)
-        stamped = {**batch, "due_at": now, "created_at": now, **waits}
+        features = ask(session, requests, images["images_sha256"], batch["count"], now=now)
+        stamped = {**batch, "due_at": features.due_at(now), "created_at": now}
         batch_id = session.execute(insert(Batch).values(stamped).returning(Batch.id)).scalar_one()
         session.execute(insert(BatchImages).values(**images, batch_id=batch_id))
+        if requests:
+            session.execute(insert(BatchFeatures), features.links_to(BatchFeatures, batch_id))
     record_event(session, "runs", row.id, RunState.RUNNING, RunState.RUNNING, now=now, why=why)

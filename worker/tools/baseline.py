@@ -28,7 +28,9 @@ from worker.compute import scoring
 from worker.network import features, inference
 from worker.network.objective import class_scores
 from worker.network.trained import TrainedNetwork
+from worker.pipeline.features.inputs import load_inputs
 from worker.records import batches
+from worker.records.features.backbones import BackboneCache
 from worker.records.networks import Registry
 from worker.tools import entry
 
@@ -80,8 +82,10 @@ def measure_run(database: Database, run: int) -> Measured:
         ids = session.scalars(select(Batch.id).where(Batch.run_id == run).order_by(Batch.ordinal)).all()
         if not ids:
             raise NotFound(f"run {run} does not exist: `annealq runs list` shows all runs")
-        inputs = [batches.load(session, batch) for batch in ids]
-        network = Registry().get(session, inputs[0].network).leaving_out(inputs[0].parameters.without)
+        first = batches.load(session, ids[0])
+        network = Registry().get(session, first.network).leaving_out(first.parameters.without)
+        cache = BackboneCache()
+        inputs = [load_inputs(session, cache, batch, network.architecture) for batch in ids]
     images = [scoring.inputs(batch) for batch in inputs]
     labels = [arrays.decode_labels(row.labels, row.count) for row in inputs if row.labels is not None]
     return measure(network, np.concatenate(images), np.concatenate(labels) if labels else None)

@@ -19,7 +19,7 @@ from schema.parameters import Visible
 from schema.settings import load
 from schema.shapes import ImageArray
 from worker.ocean import models
-from worker.pipeline.features.inputs import image_inputs
+from worker.pipeline.features.inputs import inputs_of
 from worker.records.features.backbones import BackboneCache
 from worker.records.networks import Registry
 from worker.tools import entry
@@ -49,7 +49,7 @@ def write(
     """
     with database.reading() as session:
         trained = Registry().get(session, network)
-        inputs = image_inputs(session, BackboneCache(), network, trained, image[np.newaxis])
+        inputs = inputs_of(session, BackboneCache(), trained.architecture, image[np.newaxis])
     model = trained.model(visible.value, lam)
     kinds = [layer["kind"] for layer in trained.architecture.summary()["units"]]
     linear = model.linear(trained.features(inputs))[0]

@@ -16,6 +16,8 @@ import numpy as np
 
 from schema.database import Database
 from schema.settings import load
+from worker.pipeline.features.inputs import inputs_of
+from worker.records.features.backbones import BackboneCache
 from worker.records.networks import Registry
 from worker.tools import entry
 
@@ -27,17 +29,20 @@ def write(database: Database, network: int, output: Path, image: Path | None) ->
         database: where the network is stored.
         network: id of its row.
         output: the file to write.
-        image: .npy of (H, W) uint8; without one, all feature values are 0.
+        image: .npy of one image as the network takes it; without one, all feature values are 0.
 
     Raises:
         NotFound, Corrupt: as `Registry.get` says.
         ImageError: the image does not suit the network.
+        BackboneError: a backbone of the network is not here.
     """
     with database.reading() as session:
         trained = Registry().get(session, network)
-    features = np.zeros(trained.architecture.visible)
-    if image is not None:
-        features = trained.features(np.load(image, allow_pickle=False)[np.newaxis])[0]
+        features = np.zeros(trained.architecture.visible)
+        if image is not None:
+            pixels = np.load(image, allow_pickle=False)[np.newaxis]
+            taken = inputs_of(session, BackboneCache(), trained.architecture, pixels)
+            features = trained.features(taken)[0]
     model = trained.model("sampled", None)
     kinds = [layer["kind"] for layer in trained.architecture.summary()["units"]]
     blocks = trained.architecture.blocks

@@ -20,11 +20,12 @@ from producer.networks.compatibility import match_images
 from schema.errors import ImageError, NetworkError, ParameterError
 from schema.network import weights as encoding
 from schema.network.architecture import Architecture
+from schema.network.layers import Input, VectorInput
 from schema.network.temperature import temperature_of
 from schema.parameters import Parameters
 from schema.parameters.declarations import solver as solver_named
 from schema.quantities import count_text
-from schema.shapes import ImageArray
+from schema.shapes import InputArray
 from worker.annealers.local import local_annealer
 from worker.compute import consensus
 from worker.compute.certainty import probabilities
@@ -126,9 +127,10 @@ class Network:
     def shape(self) -> tuple[int, ...]:
         """Return the shape of an image: (H, W), (H, W, 3) or (D,).
 
-        A network with a backbone takes the vectors of its backbone here.
+        A network with backbones takes their vectors here, in a row, and after them the pixels if a source
+        sees them.
         """
-        return self._architecture.head.input.image_shape.sizes
+        return self._input.image_shape.sizes
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -325,22 +327,29 @@ class Network:
     def _trained(self) -> TrainedNetwork:
         architecture = self._architecture
         return TrainedNetwork(
-            architecture.head,
+            architecture,
             encoding.decode(self._bundle.data, architecture),
             self._bundle.description.transfer,
             self.temperature,
-            architecture.backbone,
         )
 
     def _model(self, visible: str, lam: float | None) -> EnergyModel:
         return self._trained.model(visible, lam)
 
-    def _taken(self, images: ArrayLike) -> ImageArray:
+    @property
+    def _input(self) -> Input:
+        values = self._architecture.joined_values
+        if values is None:
+            return self._architecture.input
+        return VectorInput.from_dict({"kind": "vector", "values": values})
+
+    def _taken(self, images: ArrayLike) -> InputArray:
         """Return ``images`` as the network takes them; raise ImageError."""
-        takes = self._architecture.head.input
+        takes = self._input
         kind = ReadAs.VECTORS if takes.image_shape.is_vector else ReadAs.IMAGES
         given = read_given(images, None, Preprocessing(read_as=kind))
-        return match_images(given, ChosenNetwork(0, self.name, takes, self.classes)).images
+        taken = match_images(given, ChosenNetwork(0, self.name, takes, self.classes)).images
+        return taken if self._architecture.joined_values is None else taken.astype(np.float16)
 
     def _features_of_one(self, image: ArrayLike) -> FloatArray:
         return np.asarray(self.features(_one(image, len(self.shape)))[0])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -51,10 +52,10 @@ def network(database: Database) -> int:
         layers = architecture(imported(session))
         data = session.execute(select(BackboneFile.data)).scalar_one()
         images = pictures(60, seed=5)
-        assert layers.backbone is not None
-        scaled = to_values(images.images, SIDE, Recipe.of(layers.backbone).scale)
+        scaled = to_values(images.images, SIDE, Recipe.of(layers.backbones[0]).scale)
         assert images.labels is not None
-        trained = training.train(layers.head, BackboneSession(data).run(scaled), images.labels)
+        vectors = BackboneSession(data).run(scaled).astype(np.float16)
+        trained = training.train(layers, vectors, images.labels)
         encoded = weights.encode(trained.weights, layers)
         row = {
             **network_row(),
@@ -228,10 +229,10 @@ def architecture_of(session: Session) -> Architecture:
     return Architecture.from_dict(session.execute(select(Network.architecture)).scalars().first())
 
 
-def test_failed_features_are_computed_when_they_are_asked_for_again(
-    database: Database, context: Context, enqueue: Enqueue
-) -> None:
-    enqueue(pictures(10))
+@pytest.fixture
+def failed(database: Database, context: Context, enqueue: Enqueue) -> int:
+    """A run that failed, as its backbone was damaged, which it is not any more."""
+    run = enqueue(pictures(10))
     with database.transaction() as session:
         good = session.execute(select(BackboneFile.data)).scalar_one()
         session.execute(update(BackboneFile).values(data=b"damaged"))
@@ -239,6 +240,13 @@ def test_failed_features_are_computed_when_they_are_asked_for_again(
     assert states(database) == [FeatureSetState.FAILED]
     with database.transaction() as session:
         session.execute(update(BackboneFile).values(data=good))
+    return run
+
+
+@pytest.mark.usefixtures("failed")
+def test_failed_features_are_computed_when_they_are_asked_for_again(
+    database: Database, context: Context, enqueue: Enqueue
+) -> None:
     run = enqueue(pictures(10), reads=11)
     assert states(database) == [FeatureSetState.QUEUED]
     work_off(context, Message(Task.DISPATCH))
@@ -262,19 +270,12 @@ def test_features_are_computed_before_a_window_opens_but_not_for_a_run_paused_by
 
 
 def test_resuming_a_run_computes_features_that_failed(
-    database: Database, context: Context, enqueue: Enqueue
+    database: Database, context: Context, failed: int
 ) -> None:
-    run = enqueue(pictures(10))
-    with database.transaction() as session:
-        good = session.execute(select(BackboneFile.data)).scalar_one()
-        session.execute(update(BackboneFile).values(data=b"damaged"))
-    work_off(context, Message(Task.DISPATCH))
-    with database.transaction() as session:
-        session.execute(update(BackboneFile).values(data=good))
-    control.resume(database, run)
+    control.resume(database, failed)
     work_off(context, Message(Task.DISPATCH))
     with database.reading() as session:
-        assert session.get_one(Run, run).state is RunState.DONE
+        assert session.get_one(Run, failed).state is RunState.DONE
 
 
 def test_features_of_a_cancelled_run_are_not_computed(
@@ -308,7 +309,6 @@ def test_features_that_were_removed_are_computed_again_for_rescoring(
     run = enqueue()
     work_off(context, Message(Task.DISPATCH))
     with database.transaction() as session:
-        session.execute(update(Batch).values(feature_set_id=None))
         session.execute(delete(FeatureSet))
     context.linear_terms.clear()
     again = enqueue_rescored(database, run, {"fraction": 0.2}).id

@@ -34,8 +34,8 @@ def test_layers_are_written_after_a_backbone(cli: Cli, database: Database, folde
         layer = imported(session)
     text = cli("networks", "new", "--backbone", "tiny0", "--data", folder)
     layers = Architecture.from_dict(tomllib.loads(text))
-    assert layers.backbone == layer
-    assert layers.feature_shapes[0] == (FEATURES,)
+    assert layers.backbones == (layer,)
+    assert layers.joined_values == FEATURES
     assert layers.input.image_shape == ImageShape.image(32, 32, 3)
     assert layers.input.resize == "crop"
     assert layers.training.dense_decay > 0.0

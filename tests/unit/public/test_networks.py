@@ -9,6 +9,7 @@ import pytest
 
 from annealq import ImageError, Network, NetworkError, ParameterError, SolverError
 from producer.networks import shipped
+from schema.network.architecture import Architecture
 from tests.trained import patterns
 
 RNG = np.random.default_rng(0)
@@ -111,3 +112,31 @@ def test_what_is_wrong_is_named(digits: Network, images: np.ndarray, tmp_path: P
     (tmp_path / "bad.safetensors").write_bytes(b"\x80\x04.")
     with pytest.raises(NetworkError, match="bad"):
         Network.load(tmp_path / "bad.safetensors")
+
+
+def test_a_network_of_a_backbone_and_pixels_takes_both_in_a_row() -> None:
+    backbone = {
+        "kind": "backbone", "sha256": "a" * 64, "size": 32, "values": 5, "mean": [1.0] * 3, "std": [1.0] * 3,
+    }  # fmt: skip
+    dense = {"kind": "dense", "units": 3, "activation": "tanh"}
+    sources = [
+        {"name": "seen", "dropout": 0.2, "features": [backbone, dense]},
+        {"name": "pixels", "dropout": 0.2, "features": [{"kind": "max_pool", "size": 2}, dense]},
+    ]
+    layers = {
+        "name": "both",
+        "input": {"height": 4, "width": 6, "channels": 3},
+        "classes": 2,
+        "source": sources,
+    }
+    shapes = Architecture.from_dict(layers).shapes
+    drawn = {name: RNG.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    network = Network.from_weights(layers, drawn)
+    rows = np.concatenate([RNG.normal(0, 1, (4, 5)), RNG.integers(0, 256, (4, 72))], axis=1)
+    assert network.shape == (5 + 4 * 6 * 3,)
+    features = network.features(rows.astype(np.float32))
+    other = rows.copy()
+    other[:, 5:] = 0.0
+    changed = network.features(other.astype(np.float32)) != features
+    assert not changed[:, :3].any()
+    assert changed[:, 3:].all()

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from schema.shapes import ImageArray
+from schema.shapes import InputArray
 
 
 def move_images(pixels: Tensor, most: int) -> Tensor:
@@ -30,8 +30,8 @@ def move_images(pixels: Tensor, most: int) -> Tensor:
 
 
 def join_flips(
-    images: ImageArray, labels: NDArray[np.integer[Any]], image_max: int
-) -> tuple[ImageArray, NDArray[np.integer[Any]]]:
+    images: InputArray, labels: NDArray[np.integer[Any]], image_max: int
+) -> tuple[InputArray, NDArray[np.integer[Any]]]:
     """Return images followed by all their one-value flips, (N H W, H, W) for grey ones, with labels.
 
     Args:

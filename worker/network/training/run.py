@@ -16,7 +16,7 @@ from torch import Tensor
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import Architecture
 from schema.network.layers import ImageInput
-from schema.shapes import ImageArray
+from schema.shapes import InputArray
 from worker.network import quality, temperature
 from worker.network.features import check_images, restore
 from worker.network.layers import Names, NetworkModule
@@ -37,7 +37,7 @@ _EVALUATED = 10_000
 
 def train(
     architecture: Architecture,
-    images: ImageArray,
+    images: InputArray,
     labels: NDArray[np.integer[Any]],
     transfer: str = "energy",
     *,
@@ -96,7 +96,7 @@ class _TrainingRun:
         self,
         architecture: Architecture,
         transfer: str,
-        images: ImageArray,
+        images: InputArray,
         labels: NDArray[np.integer[Any]],
         seed: int,
         class_weights: NDArray[np.float32] | None = None,

@@ -17,7 +17,7 @@ from worker.network.stacks import FeatureStack
 from worker.network.training.samples import Samples
 
 _STANDARDISED = 10_000  # vectors that mean and standard deviation are taken of, at once
-_HISTOGRAMS = 1_000  # the same of images, which are larger
+_IMAGES = 1_000  # the same of images, which are larger
 
 
 def start(architecture: Architecture, transfer: str) -> NetworkModule:
@@ -44,8 +44,9 @@ def standardise(network: NetworkModule, samples: Samples) -> None:
 
 def _standardise(network: NetworkModule, stack: FeatureStack, samples: Samples) -> None:
     def parts() -> Iterator[Tensor]:
-        of_pixels = len(network.architecture.input.shape) > 1
-        most = _HISTOGRAMS if of_pixels else _STANDARDISED
+        architecture = network.architecture
+        of_pixels = architecture.sees_images and len(architecture.input.shape) > 1
+        most = _IMAGES if of_pixels else _STANDARDISED
         for part in np.array_split(np.arange(len(samples)), -(-len(samples) // most)):
             yield stack.vectors(samples.inputs(network, part)).double()
 

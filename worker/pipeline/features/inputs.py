@@ -1,72 +1,94 @@
-"""What the trained layers of a network take: the pixels of a batch, or its vectors by a backbone.
+"""What the trained layers of a network take of images: pixels, vectors of its backbones, or both in a row.
 
-The vectors of a batch are computed before it is sampled. Those that were pruned since, or that a later round
-of reads needs, are computed again here.
+The vectors of a batch are computed before it is sampled. Those that were pruned since are computed again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from schema.database.feature_requests import feature_request
+from schema.database.feature_requests import requests_of
 from schema.errors import BackboneError
-from schema.network.recipes import Recipe
-from schema.shapes import ImageArray
+from schema.network.architecture import Architecture
+from schema.shapes import ImageArray, InputArray
 from worker.compute import scoring
-from worker.network.trained import TrainedNetwork
+from worker.network.features import join_inputs
 from worker.pipeline.features.vectors import vectors_of
+from worker.records import batches
 from worker.records.batches import BatchInput
 from worker.records.features import feature_sets
 from worker.records.features.backbones import BackboneCache
 
 
-def with_vectors(
-    session: Session, cache: BackboneCache, batch_input: BatchInput, network: TrainedNetwork
+def load_inputs(session: Session, cache: BackboneCache, batch: int, architecture: Architecture) -> BatchInput:
+    """Read ``batch`` from ``session``, with what the trained layers of ``architecture`` take of its images.
+
+    See `with_inputs`, which raises the same.
+    """
+    return with_inputs(session, cache, batches.load(session, batch), architecture)
+
+
+def with_inputs(
+    session: Session, cache: BackboneCache, batch_input: BatchInput, architecture: Architecture
 ) -> BatchInput:
-    """Return ``batch_input`` with what ``network`` takes: with vectors, if it begins with a backbone.
+    """Return ``batch_input`` with what the trained layers of ``architecture`` take of its images.
 
     Args:
-        session: reads the vectors, or the backbone.
+        session: reads the vectors, or the backbones.
         cache: backbones that are loaded.
 
     Raises:
-        BackboneError: they could not be computed.
+        BackboneError: vectors could not be computed.
         Corrupt: what is stored is damaged.
     """
-    if network.backbone is None or batch_input.vectors is not None:
+    if not architecture.backbones:
         return batch_input
-    if batch_input.feature_set is not None:
-        if (error := feature_sets.error_of(session, batch_input.feature_set)) is not None:
-            raise BackboneError(error)
-        stored = feature_sets.load_vectors(session, batch_input.feature_set)
-        if stored is not None:
-            return replace(batch_input, vectors=stored)
-    images = scoring.pixels(batch_input)
-    return replace(batch_input, vectors=image_inputs(session, cache, batch_input.network, network, images))
+    sets = feature_sets.sets_of_batch(session, batch_input.batch)
+    if (error := feature_sets.error_of(session, sets.values())) is not None:
+        raise BackboneError(error)
+    stored = {digest: feature_sets.load_vectors(session, row) for digest, row in sets.items()}
+    joined = inputs_of(session, cache, architecture, scoring.pixels(batch_input), stored)
+    return replace(batch_input, joined=joined)
 
 
-def image_inputs(
-    session: Session, cache: BackboneCache, row: int, network: TrainedNetwork, images: ImageArray
-) -> ImageArray:
-    """Return what the trained layers of ``network``, which is in ``row``, take of ``images``.
+def inputs_of(
+    session: Session,
+    cache: BackboneCache,
+    architecture: Architecture,
+    images: ImageArray,
+    stored: Mapping[str, NDArray[np.float16] | None] | None = None,
+) -> InputArray:
+    """Return what the trained layers of ``architecture`` take of ``images``.
 
     Args:
-        session: reads the backbone.
-        cache: backbones that are loaded.
+        session: reads the backbones.
+        cache: those that are loaded.
+        stored: vectors of the images by the digest of their recipe; others are computed.
 
     Raises:
-        BackboneError: the vectors could not be computed.
-        ImageError: the backbone takes no such images.
+        BackboneError: vectors could not be computed.
+        Corrupt: the file of a backbone is damaged.
     """
-    if network.backbone is None:
-        return images
-    request = feature_request(session, row)
-    if request is None:
-        raise BackboneError(f"network {row} has no backbone, though its layers had one")
-    backbone = cache.get(session, request.backbone, 1)
-    vectors = vectors_of(backbone, Recipe.of(network.backbone), images, lambda: None)
-    # As they are stored, so that an image has the same features whatever was pruned.
-    return vectors.astype(np.float16).astype(np.float32)
+    vectors = list(_vectors(session, cache, architecture, images, stored or {}))
+    return join_inputs(vectors, images if architecture.sees_images else None)
+
+
+def _vectors(
+    session: Session,
+    cache: BackboneCache,
+    architecture: Architecture,
+    images: ImageArray,
+    stored: Mapping[str, NDArray[np.float16] | None],
+) -> Iterator[NDArray[np.float16]]:
+    for request in requests_of(session, architecture):
+        vectors = stored.get(request.recipe.digest)
+        if vectors is None:
+            backbone = cache.get(session, request.backbone, 1)
+            # As they are stored, so that an image has the same features whatever was pruned.
+            vectors = vectors_of(backbone, request.recipe, images, lambda: None).astype(np.float16)
+        yield vectors

@@ -23,7 +23,7 @@ from worker.embedding.model.scale import Ranges
 from worker.ocean.models import names_of
 from worker.ocean.on_chip import SentQubits, chip_problem
 from worker.ocean.sample_sets import SampledProblem
-from worker.pipeline.features.inputs import with_vectors
+from worker.pipeline.features.inputs import with_inputs
 from worker.records import batches
 from worker.rounds import reads
 from worker.rounds.located_reads import LocatedReads
@@ -65,7 +65,7 @@ def load_batch(session: Session, batch: int, networks: Registry, backbones: Back
     """
     batch_input = batches.load(session, batch)
     network = networks.get(session, batch_input.network).leaving_out(batch_input.parameters.without)
-    batch_input = with_vectors(session, backbones, batch_input, network)
+    batch_input = with_inputs(session, backbones, batch_input, network.architecture)
     model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
     kinds = [layer["kind"] for layer in network.architecture.summary()["units"]]
     return BatchModel(batch_input, network, model, names_of(model, kinds))

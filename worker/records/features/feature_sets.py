@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, insert, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.codecs import arrays, features
 from schema.codecs.corruption import stored_in
@@ -16,7 +17,17 @@ from schema.errors import Corrupt
 from schema.network.recipes import Recipe
 from schema.shapes import ImageShape
 from schema.states import FeatureSetState
-from schema.tables import Batch, BatchImages, FeaturePart, FeatureSet, Network, Run, TrainingSet
+from schema.tables import (
+    Batch,
+    BatchFeatures,
+    BatchImages,
+    FeaturePart,
+    FeatureSet,
+    Network,
+    NetworkFeatures,
+    Run,
+    TrainingSet,
+)
 
 _AGAIN = "`annealq backbones prune --all` removes it, and it is computed again"
 
@@ -48,7 +59,7 @@ class StoredPictures:
 def load_job(session: Session, feature_set: int) -> FeatureJob:
     """Read ``feature_set``, which exists, from ``session``."""
     row = session.get_one(FeatureSet, feature_set)
-    trained = select(Network.id).where(Network.feature_set_id == feature_set).limit(1)
+    trained = select(NetworkFeatures).where(NetworkFeatures.feature_set_id == feature_set).limit(1)
     of_training = session.execute(trained).first() is not None
     return FeatureJob(feature_set, row.backbone_id, Recipe.from_dict(row.recipe), row.count, of_training)
 
@@ -59,7 +70,8 @@ def load_pictures(session: Session, job: FeatureJob) -> StoredPictures:
         row: Any = session.execute(
             select(TrainingSet)
             .join(Network, Network.training_set_id == TrainingSet.id)
-            .where(Network.feature_set_id == job.feature_set)
+            .join(NetworkFeatures, NetworkFeatures.network_id == Network.id)
+            .where(NetworkFeatures.feature_set_id == job.feature_set)
             .limit(1)
         ).scalar()
         if row is not None:
@@ -69,7 +81,8 @@ def load_pictures(session: Session, job: FeatureJob) -> StoredPictures:
     row = session.execute(
         select(Batch.id, Batch.count.label("count_"), Batch.shape, Batch.dtype, BatchImages)
         .join(BatchImages, BatchImages.batch_id == Batch.id)
-        .where(Batch.feature_set_id == job.feature_set)
+        .join(BatchFeatures, BatchFeatures.batch_id == Batch.id)
+        .where(BatchFeatures.feature_set_id == job.feature_set)
         .limit(1)
     ).first()
     if row is None:
@@ -98,8 +111,23 @@ def store_part(session: Session, feature_set: int, first: int, vectors: NDArray[
     )
 
 
-def load_vectors(session: Session, feature_set: int | None) -> NDArray[np.float32] | None:
-    """Return the vectors (N, D) float32 of ``feature_set`` in ``session``; None: not all of them are there.
+def sets_of_batch(session: Session, batch: int) -> dict[str, int]:
+    """Return the feature sets in ``session`` that ``batch`` needs, by the digest of their recipe."""
+    return _sets(session, BatchFeatures.feature_set_id, BatchFeatures.batch_id == batch)
+
+
+def sets_of_network(session: Session, network: int) -> dict[str, int]:
+    """Return the feature sets in ``session`` that ``network`` is trained on, by their recipe's digest."""
+    return _sets(session, NetworkFeatures.feature_set_id, NetworkFeatures.network_id == network)
+
+
+def _sets(session: Session, links: InstrumentedAttribute[int], own: ColumnElement[bool]) -> dict[str, int]:
+    query = select(FeatureSet.recipe_sha256, FeatureSet.id).join(links.class_, links == FeatureSet.id)
+    return {row.recipe_sha256: row.id for row in session.execute(query.where(own).order_by(FeatureSet.id))}
+
+
+def load_vectors(session: Session, feature_set: int) -> NDArray[np.float16] | None:
+    """Return the vectors (N, D) float16 of ``feature_set`` in ``session``; None: not all of them are there.
 
     Raises:
         Corrupt: a part is damaged.
@@ -110,7 +138,7 @@ def load_vectors(session: Session, feature_set: int | None) -> NDArray[np.float3
     if row is None:
         return None
     count, values = row
-    vectors, done = np.empty((count, values), np.float32), 0
+    vectors, done = np.empty((count, values), np.float16), 0
     part_columns = (FeaturePart.first, FeaturePart.count, FeaturePart.data)
     parts = select(*part_columns).where(FeaturePart.feature_set_id == feature_set).order_by(FeaturePart.first)
     with stored_in(f"feature set {feature_set}", _AGAIN):
@@ -124,31 +152,38 @@ def load_vectors(session: Session, feature_set: int | None) -> NDArray[np.float3
     return vectors
 
 
-def error_of(session: Session, feature_set: int) -> str | None:
-    """Return why ``feature_set`` in ``session`` failed; None: it has not."""
+def error_of(session: Session, sets: Collection[int]) -> str | None:
+    """Return why one of the feature ``sets`` in ``session`` failed; None: none has."""
     query = select(FeatureSet.error).where(
-        FeatureSet.id == feature_set, FeatureSet.state == FeatureSetState.FAILED
+        FeatureSet.id.in_(sets), FeatureSet.state == FeatureSetState.FAILED
     )
-    return session.execute(query).scalar()
+    return session.execute(query.order_by(FeatureSet.id).limit(1)).scalar() if sets else None
 
 
 def figures_of(session: Session, run: int) -> dict[str, Any] | None:
     """Return what the vectors of ``run`` in ``session`` cost; None: its network has no backbone.
 
-    ``images`` have vectors, of which those in ``computed`` were computed for this run, in ``seconds`` of
-    processors; the others were stored.
+    ``images`` have one vector by each of that many ``backbones``. Of these vectors those in ``computed`` were
+    computed for this run, in ``seconds`` of processors; the others were stored.
     """
-    own = select(Batch.feature_set_id).where(Batch.run_id == run)
+    own = select(BatchFeatures.feature_set_id).join(Batch, Batch.id == BatchFeatures.batch_id)
+    own = own.where(Batch.run_id == run)
     begun = select(Run.created_at).where(Run.id == run).scalar_subquery()
     is_new = FeatureSet.started_at >= begun
     row = session.execute(
         select(
             func.sum(FeatureSet.count),
+            func.count(FeatureSet.recipe_sha256.distinct()),
             func.sum(FeatureSet.computed).filter(is_new),
             func.sum(FeatureSet.seconds).filter(is_new),
         ).where(FeatureSet.id.in_(own))
     ).one()
-    images, computed, seconds = row
-    if images is None:
+    vectors, backbones, computed, seconds = row
+    if vectors is None:
         return None
-    return {"images": int(images), "computed": int(computed or 0), "seconds": float(seconds or 0.0)}
+    return {
+        "images": int(vectors) // backbones,
+        "backbones": backbones,
+        "computed": int(computed or 0),
+        "seconds": float(seconds or 0.0),
+    }

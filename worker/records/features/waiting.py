@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.states import LIVE_RUNS, BatchState, FeatureSetState, NetworkState, PausedBy, RunState
-from schema.tables import Batch, FeatureSet, Network, Run
+from schema.tables import Batch, BatchFeatures, FeatureSet, Network, NetworkFeatures, Run
 
 # Pauses during which vectors are computed ahead: they end without a user, or wait for QPU time alone.
 _AHEAD = (PausedBy.WINDOW, PausedBy.DAY, PausedBy.MONTH, PausedBy.BUDGET)
@@ -22,14 +22,17 @@ def is_wanted() -> ColumnElement[bool]:
     batch = (
         select(Batch.id)
         .join(Run, Run.id == Batch.run_id)
+        .join(BatchFeatures, BatchFeatures.batch_id == Batch.id)
         .where(
-            Batch.feature_set_id == FeatureSet.id,
+            BatchFeatures.feature_set_id == FeatureSet.id,
             Batch.state == BatchState.PENDING,
             or_(Run.state.in_(LIVE_RUNS), paused),
         )
     )
-    network = select(Network.id).where(
-        Network.feature_set_id == FeatureSet.id, Network.state == NetworkState.QUEUED
+    network = (
+        select(Network.id)
+        .join(NetworkFeatures, NetworkFeatures.network_id == Network.id)
+        .where(NetworkFeatures.feature_set_id == FeatureSet.id, Network.state == NetworkState.QUEUED)
     )
     return or_(batch.exists(), network.exists())
 
@@ -42,7 +45,8 @@ def choose(session: Session, feature_set: int) -> int:
     urgency = (
         select(func.max(Run.priority))
         .join(Batch, Batch.run_id == Run.id)
-        .where(Batch.feature_set_id == FeatureSet.id, Batch.state == BatchState.PENDING)
+        .join(BatchFeatures, BatchFeatures.batch_id == Batch.id)
+        .where(BatchFeatures.feature_set_id == FeatureSet.id, Batch.state == BatchState.PENDING)
         .scalar_subquery()
     )
     query = (
@@ -59,42 +63,51 @@ def is_unfinished(session: Session, batch: int) -> bool:
     """Return whether the vectors of ``batch`` are still to be computed."""
     query = (
         select(FeatureSet.id)
-        .join(Batch, Batch.feature_set_id == FeatureSet.id)
-        .where(Batch.id == batch, FeatureSet.state.in_(_UNFINISHED))
+        .join(BatchFeatures, BatchFeatures.feature_set_id == FeatureSet.id)
+        .where(BatchFeatures.batch_id == batch, FeatureSet.state.in_(_UNFINISHED))
     )
     return session.execute(query).first() is not None
 
 
 def wake(session: Session, feature_set: int, *, now: datetime) -> None:
-    """Make the batches that wait for ``feature_set``, which is finished, due ``now`` in ``session``."""
-    waiting = (Batch.feature_set_id == feature_set, Batch.state == BatchState.PENDING, Batch.due_at > now)
+    """Make the batches that wait for ``feature_set``, which is finished, due ``now`` in ``session``.
+
+    They are due also if they wait for another set: two workers that finish one each do not see each other's.
+    """
+    of_set = select(BatchFeatures.batch_id).where(BatchFeatures.feature_set_id == feature_set)
+    waiting = (Batch.id.in_(of_set), Batch.state == BatchState.PENDING, Batch.due_at > now)
     session.execute(update(Batch).where(*waiting).values(due_at=now, dispatched_at=None))
 
 
 def waiting_networks(session: Session, feature_set: int) -> list[int]:
     """Return the networks in ``session`` that are trained on ``feature_set`` and wait for it."""
-    query = select(Network.id).where(
-        Network.feature_set_id == feature_set, Network.state == NetworkState.QUEUED
+    query = (
+        select(Network.id)
+        .join(NetworkFeatures, NetworkFeatures.network_id == Network.id)
+        .where(NetworkFeatures.feature_set_id == feature_set, Network.state == NetworkState.QUEUED)
     )
     return list(session.execute(query).scalars())
 
 
 def network_due() -> ColumnElement[bool]:
     """Build the condition that a network does not wait for vectors of its training set."""
-    unfinished = select(FeatureSet.id).where(
-        FeatureSet.id == Network.feature_set_id, FeatureSet.state.in_(_UNFINISHED)
+    unfinished = (
+        select(FeatureSet.id)
+        .join(NetworkFeatures, NetworkFeatures.feature_set_id == FeatureSet.id)
+        .where(NetworkFeatures.network_id == Network.id, FeatureSet.state.in_(_UNFINISHED))
     )
     return ~unfinished.exists()
 
 
 def queued_runs(session: Session, feature_set: int) -> list[int]:
     """Return the runs in ``session`` that wait for ``feature_set`` and have not begun."""
-    query = select(Run.id).join(Batch, Batch.run_id == Run.id)
-    return list(
-        session.execute(
-            query.where(Batch.feature_set_id == feature_set, Run.state == RunState.QUEUED).distinct()
-        ).scalars()
+    query = (
+        select(Run.id)
+        .join(Batch, Batch.run_id == Run.id)
+        .join(BatchFeatures, BatchFeatures.batch_id == Batch.id)
+        .where(BatchFeatures.feature_set_id == feature_set, Run.state == RunState.QUEUED)
     )
+    return list(session.execute(query.distinct()).scalars())
 
 
 def next_hints(session: Session, *, now: datetime, after_s: float) -> list[int]:
