@@ -90,6 +90,16 @@ def architecture(layer: FrozenBackbone, side: int = SIDE) -> Architecture:
     )
 
 
+def of_sources(*layers: FrozenBackbone, dropout: float = 0.2) -> Architecture:
+    """Return a network of a source for each of the backbones ``layers``, and one that sees pixels."""
+    dense = {"kind": "dense", "units": 6, "activation": "tanh"}
+    pixels = [{"kind": "max_pool", "size": 8}, dense]
+    blocks = {f"backbone{k}": [layer.to_dict(), dense] for k, layer in enumerate(layers)} | {"pixels": pixels}
+    values = architecture(layers[0]).to_dict() | {"name": "sources", "features": []}
+    sources = [{"name": name, "dropout": dropout, "features": block} for name, block in blocks.items()]
+    return Architecture.from_dict({**values, "source": sources})
+
+
 def pictures(count: int = 30, *, seed: int = 0, side: int = SIDE) -> ImageSet:
     """Return noisy pictures whose class is their colour."""
     rng = np.random.default_rng(seed)

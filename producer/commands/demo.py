@@ -89,11 +89,11 @@ def show_photos(
         import_backbone(app.settings, app.database, backbone, None, None, scaled)
     with app.database.reading() as session:
         found = backbones(session)
-    first = found[0] if len(found) == 1 else None
-    size = None if first is None else (first.size, first.size)
+    only = found if len(found) == 1 else []
+    size = (only[0].size, only[0].size) if only else None
     images = read_images(str(folder), None, Preprocessing(size=size))
-    layers = architecture_of(starter_text(images, resize="crop", backbone=first))
-    if first is not None:
+    layers = architecture_of(starter_text(images, resize="crop", backbones=only))
+    for first in only:
         screen().print(f"backbone {first.name}: {count_text(first.features, 'feature')} of a picture")
     known, unseen = images.split(len(images.images) // _HELD_OUT, seed=0)
     network = train(app, layers, known)

@@ -22,6 +22,7 @@ from producer.commands.shared.reading import (
     read,
 )
 from producer.images.preprocessing import Fit, Preprocessing
+from producer.networks.starter import Further
 from schema.errors import ParameterError
 from schema.parameters import TRANSFERS, Origin, Visible, solver
 from schema.quantities import count_text
@@ -243,8 +244,15 @@ def new(
     labels: Labels = None,
     read_as: ArrayKind = None,
     backbone: Annotated[
-        _Text,
-        typer.Option("--backbone", help="The first layer: a backbone's name, from `backbones list`."),
+        list[str] | None,
+        typer.Option(
+            "--backbone",
+            help="The first layer: a backbone's name, from `backbones list`. Of several each is a source.",
+        ),
+    ] = None,
+    source: Annotated[
+        list[Further] | None,
+        typer.Option("--source", help="A further source: pixels (convolutions), colours (a histogram)."),
     ] = None,
     resize: Resize = None,
     fit: Fitted = Fit.CROP,
@@ -261,9 +269,11 @@ def new(
     from producer.networks.starter import starter_text
 
     preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as)
-    first = None if backbone is None else architectures.backbone(backbone)
-    images, resized = architectures.read_for_starter(data, labels, None, preprocessing, first)
-    text = starter_text(images, name, resized, first)
+    if source and not backbone:
+        raise typer.BadParameter("--source adds to a backbone: name one, --backbone NAME")
+    firsts = architectures.backbones_named(list(dict.fromkeys(backbone or ())))
+    images, resized = architectures.read_for_starter(data, labels, None, preprocessing, firsts)
+    text = starter_text(images, name, resized, firsts, list(dict.fromkeys(source or ())))
     if output is None:
         typer.echo(text, nl=False)
         return

@@ -6,6 +6,8 @@ import json
 import math
 import re
 import tomllib
+from collections.abc import Sequence
+from enum import StrEnum
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from schema.network.architecture import MAX_CLASSES, Architecture
 from schema.network.balance import are_unbalanced
 from schema.network.layers import Resize
 from schema.quantities import count_text
-from schema.shapes import COLOURS, ImageShape
+from schema.shapes import BRIGHTEST, COLOURS, ImageShape
 
 VISIBLE, VISIBLE_OF_VECTORS = 40, 20
 """Visible units, and those for vectors and up to 10 classes.
@@ -26,6 +28,9 @@ VISIBLE, VISIBLE_OF_VECTORS = 40, 20
 are as accurate, and take fewer qubits; on pixels they are not.
 """
 
+_FURTHER_VISIBLE = 8  # visible units of such a source
+_BINS = 4  # of a colour: 64 of a picture
+_DROPOUT = 0.2
 _FEW_CLASSES = 10
 _LARGEST_SIDE = 64  # of what the first layer sees; larger images are averaged over blocks
 _SIDES = (_LARGEST_SIDE, 48, 32, 28, 16, 8)  # that layers divide well
@@ -39,11 +44,19 @@ _SMALL = 2_000
 _FEW_VECTORS = 10_000  # a second training on all of them takes seconds
 
 
+class Further(StrEnum):
+    """A source of a network with backbones: convolutions of the pixels, or a histogram of their colours."""
+
+    PIXELS = "pixels"
+    COLOURS = "colours"
+
+
 def starter_text(
     images: ImageSet,
     name: str | None = None,
     resize: Resize | None = None,
-    backbone: BackboneSummary | None = None,
+    backbones: Sequence[BackboneSummary] = (),
+    further: Sequence[Further] = (),
 ) -> str:
     """Return a commented TOML file with an architecture for labelled ``images``; it trains as it is.
 
@@ -51,7 +64,8 @@ def starter_text(
         images: size, values, classes and number of images are taken from them.
         name: of the network; default: that of the images.
         resize: how the network is to resize pictures of other sizes; None: it takes this size only.
-        backbone: a pretrained first layer; None: all layers are trained.
+        backbones: pretrained first layers; of several each is a source. Empty: all layers are trained.
+        further: sources of a network with backbones that see the picture itself.
 
     Raises:
         ImageError: the images have no labels, less than two classes, or too many, or a backbone does not take
@@ -59,24 +73,20 @@ def starter_text(
         NetworkError: ``name`` is not valid.
     """
     count, shape, classes = len(images.images), images.shape, _classes(images)
-    if backbone is not None and not shape.is_colour:
+    if backbones and not shape.is_colour:
         raise ImageError(
             f"{images.name}: these are {shape.words}, a backbone takes coloured ones: leave out --backbone"
         )
-    on_vectors = shape.is_vector or backbone is not None
+    on_vectors = shape.is_vector or bool(backbones)
+    units = VISIBLE_OF_VECTORS if on_vectors and classes <= _FEW_CLASSES else VISIBLE
     lines = [
         f"# A starter for {printable(images.name)}: {count:,} {shape.words}.",
         f"name = {json.dumps(name or _name(images.name))}",
         f"classes = {classes}{_named(images)}",
         "",
         "[input]",
-        *(_input(images, resize) if backbone is None else _backbone_input(shape, resize, backbone)),
-        "",
-        "[[features]]",
-        'kind = "dense"',
-        f"units = {VISIBLE_OF_VECTORS if on_vectors and classes <= _FEW_CLASSES else VISIBLE}"
-        "  # the visible units of Q",
-        'activation = "tanh"  # the last one is bounded: tanh or sigmoid',
+        *(_backbone_input(images.shape, resize, further) if backbones else _input(images, resize)),
+        *_features(shape, units, backbones, further),
         "",
         "[training]",
         *(_vector_training(count) if on_vectors else _image_training(count, shape)),
@@ -90,20 +100,45 @@ def starter_text(
     return text
 
 
-def _input(images: ImageSet, resize: Resize | None) -> list[str]:
-    return _vector_input(images.shape) if images.shape.is_vector else _image_input(images, resize)
+def _features(
+    shape: ImageShape, units: int, backbones: Sequence[BackboneSummary], further: Sequence[Further]
+) -> list[str]:
+    """Return the lines of the feature layers: of one block, or of a source for each of several."""
+    blocks = {_source_name(backbone.name): [_backbone(backbone), _dense(units)] for backbone in backbones}
+    for kind in further:
+        layers = [_histogram()] if kind is Further.COLOURS else _convolutions(shape)
+        blocks[kind.value] = [*layers, _dense(_FURTHER_VISIBLE)]
+    if len(blocks) < 2:
+        (layers,) = blocks.values() or [[*([] if shape.is_vector else _convolutions(shape)), _dense(units)]]
+        return _tables("features", layers)
+    lines = ["", "# Each source sees the same picture: see docs/sources.md."]
+    for name, layers in blocks.items():
+        share = f"dropout = {_DROPOUT}  # share of the pictures without it in training"
+        lines += ["", "[[source]]", f"name = {json.dumps(name)}", share]
+        if name in further:
+            lines.append("decay = 1.0  # as dense_decay, for this source")
+        lines += _tables("source.features", layers)
+    return lines
 
 
-def _backbone_input(shape: ImageShape, resize: Resize | None, backbone: BackboneSummary) -> list[str]:
-    """Return the lines of the input for coloured pixels, and of the ``backbone``."""
-    height, width = shape.size
+def _tables(table: str, layers: Sequence[Sequence[str]]) -> list[str]:
+    return [line for layer in layers for line in ("", f"[[{table}]]", *layer)]
+
+
+def _dense(units: int) -> list[str]:
     return [
-        f"height = {height}",
-        f"width = {width}",
-        f"channels = {COLOURS}  # red, green and blue",
-        f"resize = {json.dumps(resize or 'crop')}  # pictures of other sizes; also: pad, stretch",
-        "",
-        "[[features]]",
+        'kind = "dense"',
+        f"units = {units}  # the visible units of Q",
+        'activation = "tanh"  # the last one is bounded: tanh or sigmoid',
+    ]
+
+
+def _histogram() -> list[str]:
+    return ['kind = "histogram"', f"bins = {_BINS}  # of each colour"]
+
+
+def _backbone(backbone: BackboneSummary) -> list[str]:
+    return [
         f'kind = "backbone"  # {printable(backbone.name)}: resizes pictures to its size, and is not trained',
         f'sha256 = "{backbone.sha256}"',
         f"size = {backbone.size}  # pixels a side",
@@ -113,8 +148,13 @@ def _backbone_input(shape: ImageShape, resize: Resize | None, backbone: Backbone
     ]
 
 
-def _vector_input(shape: ImageShape) -> list[str]:
-    return ['kind = "vector"', f"values = {shape.count}"]
+def _source_name(name: str) -> str:
+    """Return the name of a source for the backbone ``name``.
+
+    >>> _source_name("EfficientNet-Lite0.onnx"), _source_name("0")
+    ('efficientnet-lite0-onnx', 'backbone')
+    """
+    return re.sub(r"^[^a-z]+", "", re.sub(r"[^a-z0-9_-]+", "-", name.lower()))[:32].strip("-") or "backbone"
 
 
 def _vector_training(count: int) -> list[str]:
@@ -153,27 +193,51 @@ def epochs_of(steps: int, batch: int, count: int, most: int = 100) -> int:
     return min(max(math.ceil(steps * batch / count), 6), most)
 
 
-def _image_input(images: ImageSet, resize: Resize | None) -> list[str]:
-    """Return the lines of the input for pixels, and of the convolutions."""
-    (height, width), brightest = images.shape.size, images.brightest()
-    block = _block(height, width)
+def _input(images: ImageSet, resize: Resize | None) -> list[str]:
+    """Return the lines of the input; large images are averaged over blocks."""
+    if images.shape.is_vector:
+        return ['kind = "vector"', f"values = {images.shape.count}"]
+    brightest = images.brightest()
+    maximum = brightest if 0 < brightest <= 16 else BRIGHTEST
+    lines = [*_size(images.shape, resize), f"image_max = {maximum}  # the value of the brightest pixel"]
+    return [*lines, *_averaged(images.shape)]
+
+
+def _backbone_input(shape: ImageShape, resize: Resize | None, further: Sequence[Further]) -> list[str]:
+    """Return the lines of the input for backbones, which see pictures as they are."""
+    return [*_size(shape, resize or "crop"), *(_averaged(shape) if Further.PIXELS in further else [])]
+
+
+def _size(shape: ImageShape, resize: Resize | None) -> list[str]:
+    height, width = shape.size
     lines = [f"height = {height}", f"width = {width}"]
-    if images.shape.is_colour:
+    if shape.is_colour:
         lines.append(f"channels = {COLOURS}  # red, green and blue")
     if resize is not None:
         lines.append(f"resize = {json.dumps(resize)}  # pictures of other sizes; also: pad, stretch")
-    maximum = brightest if 0 < brightest <= 16 else 255
-    lines.append(f"image_max = {maximum}  # the value of the brightest pixel")
-    if block > 1:
-        lines.append(
-            f"average = {block}  # blocks of {block} x {block} pixels are averaged: "
-            f"the layers see {height // block} x {width // block}"
-        )
-    for index, kernel in enumerate(_convolutions(height // block, width // block)):
-        filters = _FILTERS * 2**index
-        lines += ["", "[[features]]", 'kind = "conv"', f"filters = {filters}", f"kernel = {kernel}"]
-        lines += ["", "[[features]]", 'kind = "max_pool"', "size = 2"]
     return lines
+
+
+def _averaged(shape: ImageShape) -> list[str]:
+    height, width = shape.size
+    block = _block(height, width)
+    if block == 1:
+        return []
+    seen = f"{height // block} x {width // block}"
+    return [
+        f"average = {block}  # blocks of {block} x {block} pixels are averaged: the layers see {seen}",
+    ]
+
+
+def _convolutions(shape: ImageShape) -> list[list[str]]:
+    """Return the lines of each convolution and pool, for images of ``shape``."""
+    height, width = shape.size
+    block = _block(height, width)
+    layers = []
+    for index, kernel in enumerate(_kernels(height // block, width // block)):
+        layers += [['kind = "conv"', f"filters = {_FILTERS * 2**index}", f"kernel = {kernel}"]]
+        layers += [['kind = "max_pool"', "size = 2"]]
+    return layers
 
 
 def starter_side(shortest: int) -> int:
@@ -222,7 +286,7 @@ def _block(height: int, width: int) -> int:
     return next((b for b in blocks if max(height, width) // b <= _LARGEST_SIDE), blocks[-1])
 
 
-def _convolutions(height: int, width: int) -> list[int]:
+def _kernels(height: int, width: int) -> list[int]:
     """Return the kernel of each convolution, each followed by pooling, until little is left."""
     kernels: list[int] = []
     while (side := min(height, width)) >= _LEAST_SIDE and len(kernels) < 4:

@@ -249,10 +249,15 @@ def _add_throughput(table: Table, figures: dict[str, Any]) -> None:
 
 
 def _features(vectors: dict[str, Any]) -> str:
-    """Return what feature vectors took."""
-    text = f"{count_text(vectors['images'], 'image')}, {vectors['computed']:,} computed"
+    """Return what feature vectors took; runs of an earlier version do not have the number of backbones."""
+    text, each, computed = count_text(vectors["images"], "image"), "image", f"{vectors['computed']:,}"
+    if vectors.get("backbones", 1) > 1:
+        each = "vector"
+        text += f" by {vectors['backbones']} backbones"
+        computed = count_text(vectors["computed"], each)
+    text += f", {computed} computed"
     if vectors["computed"] and vectors["seconds"]:
-        rate = count_text(round(vectors["computed"] / vectors["seconds"]), "image")
+        rate = count_text(round(vectors["computed"] / vectors["seconds"]), each)
         text += f" at {rate} a CPU second"
     return text
 

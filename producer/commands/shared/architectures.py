@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,9 +50,9 @@ def read_for_training(
     """
     if layers is not None:
         return read(data, labels, limit, preprocessing, lambda _differ: layers.input), layers
-    first = _only_backbone()
-    images, resize = read_for_starter(data, labels, limit, preprocessing, first)
-    return images, starter(images, resize, first if images.shape.is_colour else None)
+    only = _only_backbone()
+    images, resize = read_for_starter(data, labels, limit, preprocessing, only)
+    return images, starter(images, resize, only if images.shape.is_colour else ())
 
 
 def read_for_starter(
@@ -59,35 +60,36 @@ def read_for_starter(
     labels: Path | None,
     limit: int | None,
     preprocessing: Preprocessing,
-    backbone: BackboneSummary | None = None,
+    backbones: Sequence[BackboneSummary] = (),
 ) -> tuple[ImageSet, Resize | None]:
     """Return the images of ``data``, read as `read` does, and how a network is to resize pictures.
 
-    Pictures of different sizes are cropped to a square: that of ``backbone``, or one that suits the smallest
-    of those seen.
+    Pictures of different sizes are cropped to a square: the largest of those of ``backbones``, or one that
+    suits the smallest picture seen.
     """
     try:
         return read(data, labels, limit, preprocessing), None
     except DifferentSizesError as error:
-        side = starter_side(error.side) if backbone is None else backbone.size
+        side = max((backbone.size for backbone in backbones), default=starter_side(error.side))
         cropped = replace(preprocessing, size=(side, side), fit=Fit.CROP, exact=True)
         images = read(data, labels, limit, cropped)
         origin = None if images.origin is None else replace(images.origin, resize=None, fit=None)
         return replace(images, origin=origin), "crop"
 
 
-def starter(images: ImageSet, resize: Resize | None, first: BackboneSummary | None = None) -> Architecture:
-    """Return layers for ``images``, and print to standard error that they were chosen.
+def starter(
+    images: ImageSet, resize: Resize | None, backbones: Sequence[BackboneSummary] = ()
+) -> Architecture:
+    """Return layers for ``images`` after ``backbones``, and print to standard error that they were chosen.
 
-    ``resize`` says how the network is to resize pictures of other sizes, if it is, and ``first`` is its
-    backbone, if it has one.
+    ``resize`` says how the network is to resize pictures of other sizes, if it is.
     """
     from producer.networks.starter import architecture_of, starter_text
     from producer.reports.terminal import screen
 
-    layers = architecture_of(starter_text(images, resize=resize, backbone=first))
+    layers = architecture_of(starter_text(images, resize=resize, backbones=backbones))
     units = " + ".join(map(str, layers.sizes))
-    after = "" if first is None else f" after backbone {first.name!r}"
+    after = "".join(f" after backbone {backbone.name!r}" for backbone in backbones)
     screen().print(
         f"no architecture was given: network {layers.name!r} has layers for these images{after} "
         f"({units} units); "
@@ -98,23 +100,23 @@ def starter(images: ImageSet, resize: Resize | None, first: BackboneSummary | No
     return layers
 
 
-def backbone(name: str) -> BackboneSummary:
-    """Return the backbone ``name``; raise NotFound if there is none."""
+def backbones_named(names: Sequence[str]) -> list[BackboneSummary]:
+    """Return the backbones of these ``names``; raise NotFound if there is none of one of them."""
     from producer.backbones.queries import backbone_by_name
     from producer.context import database
 
     with database() as opened, opened.reading() as session:
-        return backbone_by_name(session, name)
+        return [backbone_by_name(session, name) for name in names]
 
 
-def _only_backbone() -> BackboneSummary | None:
+def _only_backbone() -> Sequence[BackboneSummary]:
     """Return the backbone that was imported, if it is the only one."""
     from producer.backbones.queries import backbones
     from producer.context import database
 
     with database() as opened, opened.reading() as session:
         found = backbones(session)
-    return found[0] if len(found) == 1 else None
+    return found if len(found) == 1 else ()
 
 
 def described(name: str, architecture: str, classes: str | None, transfer: str | None) -> Description:

@@ -70,3 +70,71 @@ def test_a_recipe_has_all_that_decides_about_vectors() -> None:
 def test_what_it_may_not_say(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(NetworkError, match=says):
         Architecture.from_dict(plain(**changes))
+
+
+CONV = {"kind": "conv", "filters": 2, "kernel": 5, "stride": 3, "activation": "tanh"}
+
+
+def of_sources(*sources: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    values = plain(**changes)
+    del values["features"]
+    return {**values, "source": [{"name": f"s{k}", "features": each} for k, each in enumerate(sources)]}
+
+
+def test_each_source_may_begin_with_a_backbone_of_its_own_or_the_same() -> None:
+    other = {**LAYER, "size": 96, "values": 7}
+    network = Architecture.from_dict(of_sources([LAYER, DENSE], [other, DENSE], [CONV], [LAYER, DENSE]))
+    assert [(layer.size, layer.values) for layer in network.backbones] == [(64, 5), (96, 7)]
+    assert network.joined_values == 5 + 7 + 48 * 32 * 3
+    assert network.places == (slice(0, 5), slice(5, 12), slice(12, None), slice(0, 5))
+    assert network.shapes["sources.s1.0.weight"] == (4, 7)
+    assert [each["kind"] for each in network.summary()["features"]] == [
+        "backbone", "dense", "backbone", "dense", "conv", "backbone", "dense",
+    ]  # fmt: skip
+    assert Architecture.from_dict(network.to_dict()) == network
+
+
+def test_images_are_in_a_row_only_if_a_layer_that_is_trained_sees_them() -> None:
+    assert Architecture.from_dict(of_sources([LAYER, DENSE], [LAYER, DENSE])).joined_values == 5
+    without = Architecture.from_dict(of_sources([CONV], [{"kind": "histogram", "bins": 2}, DENSE]))
+    assert without.joined_values is None
+    assert without.places == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            of_sources([LAYER, DENSE], [DENSE, LAYER, DENSE]),
+            r"'s1': features\[1\] \(backbone\): .* first",
+        ),
+        (of_sources([LAYER, DENSE], [LAYER]), "source 's1': vectors have values of any size"),
+        (
+            of_sources([LAYER, DENSE], [CONV], input={"height": 48, "width": 32}),
+            r"source 's0': features\[0\] \(backbone\): .* write channels = 3",
+        ),
+        (
+            of_sources([LAYER, {"kind": "conv", "filters": 2, "kernel": 3}, DENSE], [CONV]),
+            r"source 's0': features\[1\] \(conv\) needs rows and columns",
+        ),
+        (
+            of_sources([LAYER, {"kind": "histogram", "bins": 2}, DENSE], [CONV]),
+            "source 's0': features: a histogram counts the colours of an image: put it first",
+        ),
+        (of_sources([LAYER, DENSE], [CONV], training={"shift": 1}), "shift and flips move pixels"),
+        (
+            of_sources([LAYER, DENSE], [LAYER, DENSE], input={**plain()["input"], "average": 2}),
+            "leave out average",
+        ),
+    ],
+)
+def test_what_a_backbone_of_a_source_may_not_say(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(NetworkError, match=says):
+        Architecture.from_dict(values)
+
+
+def test_pixels_beside_a_backbone_may_be_averaged() -> None:
+    averaged = {**plain()["input"], "average": 2}
+    network = Architecture.from_dict(of_sources([LAYER, DENSE], [CONV], input=averaged))
+    assert network.stacks[1].takes == (3, 24, 16)
+    assert network.joined_values == 5 + 48 * 32 * 3

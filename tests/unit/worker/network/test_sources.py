@@ -10,12 +10,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from schema.errors import NetworkError
+from schema.errors import ImageError, NetworkError
 from schema.network import weights
 from schema.network.architecture import FOLDED_LAM, FOLDED_LAM_WITHOUT, Architecture
 from worker.network import training
+from worker.network.features import features, join_inputs
 from worker.network.inference import scores
-from worker.network.layers import SourceDropout
+from worker.network.layers import NetworkModule, SourceDropout
 from worker.network.objective import scores_of_features
 from worker.network.stacks import ColourHistogram
 from worker.network.trained import TrainedNetwork
@@ -180,3 +181,34 @@ def test_a_histogram_of_colours_is_learnt_beside_the_pixels() -> None:
     assert trained.to_dict()["sources"]["rows"][1]["alone"] == 1.0
     own = scores(architecture, trained.weights, images, "energy", ("pixels",)).argmax(axis=1)
     assert (own == labels).all()
+
+
+def test_sources_see_their_part_of_joined_values() -> None:
+    """The vectors and the pixels of a row give what vectors alone and pixels alone give."""
+    rng = np.random.default_rng(0)
+    backbone = {
+        "kind": "backbone", "sha256": "a" * 64, "size": 32, "values": 5, "mean": [1.0] * 3, "std": [1.0] * 3,
+    }  # fmt: skip
+    conv = [{"kind": "conv", "filters": 2, "kernel": 3, "activation": "tanh"}]
+    image = {"height": 8, "width": 12, "channels": 3, "average": 2}
+    given = {"name": "joined", "classes": CLASSES}
+    sources = [{"name": "a", "features": [backbone, DENSE]}, {"name": "b", "features": conv}]
+    both = Architecture.from_dict({**given, "input": image, "source": sources})
+    pixels = Architecture.from_dict({**given, "input": image, "features": conv})
+    vector = Architecture.from_dict({**given, "input": {"kind": "vector", "values": 5}, "features": [DENSE]})
+    networks = [NetworkModule(each).eval() for each in (vector, pixels)]
+    joined = NetworkModule(both).eval()
+    state = joined.state_dict()
+    for prefix, network in zip(("sources.a", "sources.b"), networks, strict=True):
+        own = {k.replace("features", prefix): v for k, v in network.state_dict().items() if "features" in k}
+        assert set(own) <= set(state)
+        state |= own
+    joined.load_state_dict(state)
+
+    images = rng.integers(0, 256, (6, 8, 12, 3), dtype=np.uint8)
+    vectors = rng.normal(0, 3, (6, 5)).astype(np.float16)
+    found = features(joined, join_inputs([vectors], images))
+    alone = [features(networks[0], vectors.astype(np.float32)), features(networks[1], images)]
+    np.testing.assert_allclose(found, np.concatenate(alone, axis=1), atol=1e-6)
+    with pytest.raises(ImageError, match="joined takes 293 joined values"):
+        features(joined, images)
