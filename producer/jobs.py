@@ -258,6 +258,7 @@ def choose_for_target(
     Raises:
         ParameterError: as `make_promise` says.
     """
+    network.refuse_without(request.given.get("without"))
     with database.reading() as session:
         earlier = None if key is None else promise_of(session, key)
         if earlier is not None:

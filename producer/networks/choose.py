@@ -41,7 +41,7 @@ def get_or_install_network(database: Database, images: ImageSet, name: str | Non
         installed = install(database, bundle, Origin.SHIPPED).id
         reason = _shipped(shape) if name is None else f"shipped as {name}"
         with database.reading() as session:
-            return _chosen(session.get_one(Network, installed), reason)
+            return ChosenNetwork.of_row(session.get_one(Network, installed), reason)
     with database.reading() as session:
         return choose_network(session, name, shape)
 
@@ -73,25 +73,13 @@ def choose_network(session: Session, name: str | None, shape: ImageShape) -> Cho
     row, reason = _by_shape(session, shape) if name is None else _by_name(session, name)
     if row is None:
         raise NetworkError(_missing(session, shape if name is None else name))
-    return _chosen(row, reason)
+    return ChosenNetwork.of_row(row, reason)
 
 
 def network_of_run(session: Session, run: int) -> ChosenNetwork:
     """Return the network of ``run``, which exists."""
     query = select(Network).join(Run, Run.network_id == Network.id).where(Run.id == run)
-    return _chosen(session.execute(query).scalar_one(), "that of its run")
-
-
-def _chosen(row: Network, reason: str) -> ChosenNetwork:
-    return ChosenNetwork(
-        id=row.id,
-        name=row.name,
-        takes=read_input(row.architecture["input"]),
-        classes=tuple(row.classes),
-        version=row.version,
-        reason=reason,
-        sources={each["name"]: each["dropout"] for each in row.architecture.get("source", [])},
-    )
+    return ChosenNetwork.of_row(session.execute(query).scalar_one(), "that of its run")
 
 
 def _find_shipped(database: Database, wanted: str | None, shape: ImageShape | None) -> Bundle | None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from producer.networks.description import Description
 from schema.errors import ParameterError
-from schema.network.layers import Input
+from schema.network.layers import Input, read_input
 from schema.shapes import ImageShape
+from schema.tables import Network
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,19 @@ class ChosenNetwork:
         architecture = description.architecture
         dropouts = {source.name: source.dropout for source in architecture.source}
         return cls(0, architecture.name, architecture.input, description.classes, sources=dropouts)
+
+    @classmethod
+    def of_row(cls, row: Network, reason: str = "") -> ChosenNetwork:
+        """Return the network in ``row``, which was chosen for this ``reason``."""
+        return cls(
+            id=row.id,
+            name=row.name,
+            takes=read_input(row.architecture["input"]),
+            classes=tuple(row.classes),
+            version=row.version,
+            reason=reason,
+            sources={each["name"]: each["dropout"] for each in row.architecture.get("source", [])},
+        )
 
     def refuse_without(self, without: Sequence[str] | None) -> None:
         """Raise ParameterError unless it can do ``without`` these of its sources."""

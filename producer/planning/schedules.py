@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 from producer.images.imageset import ImageSet
 from producer.images.pieces.allowance import Allowance
 from producer.networks import choose
-from producer.networks.compatibility import match_images
+from producer.runs.enqueue import check_run
 from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron
 from schema.calendar.windows import is_daily
 from schema.database import Database, record_action, record_event, transition
 from schema.database.rows import copy_row
 from schema.errors import NotFound, ParameterError
+from schema.parameters import Parameters
 from schema.states import FiringState, ScheduleState
 from schema.tables import Firing, Schedule
 
@@ -90,7 +91,9 @@ def add(
         )
     images = request.read(allowance, choose.inputs(database, request.network))
     network = choose.get_or_install_network(database, images, request.network)
-    match_images(images, network)
+    with database.reading() as session:
+        options = request.options(database.now(session))
+    check_run(database, images, network, request.solver, Parameters.from_dict(request.given), options)
     request = replace(request, network=network.pinned)  # a default that changes later changes no schedule
     with database.transaction() as session:
         now = database.now(session)

@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from producer.networks.chosen import ChosenNetwork
 from schema.database import Database, record_event
 from schema.database.rows import copy_row
-from schema.errors import NotFound, ParameterError
+from schema.errors import NetworkError, NotFound, ParameterError
 from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver
-from schema.states import PreparationState
+from schema.states import NetworkState, PreparationState
 from schema.tables import Network, Preparation
 
 TIME_LIMIT_S = 60.0  # of a search, by default
@@ -70,7 +71,9 @@ def enqueue_dry_run(
         time_limit_s: seconds that a search for an embedding may take.
 
     Raises:
-        ParameterError: the solver has no qubits or lacks a parameter, or the time limit is out of range.
+        ParameterError: the solver has no qubits or lacks a parameter, the network cannot do without a source,
+            or the time limit is out of range.
+        NetworkError: the network is not ready.
     """
     check_dry_run(solver, parameters, time_limit_s)
     if not 1 <= batch_size <= MAX_BATCH_SIZE:
@@ -85,10 +88,20 @@ def enqueue_dry_run(
         "state": PreparationState.QUEUED,
     }
     with database.transaction() as session:
+        ChosenNetwork.of_row(_ready(session, network)).refuse_without(parameters.without)
         now = database.now(session)
         stamped = {**values, "dispatched_at": now, "created_at": now}
         row = session.execute(insert(Preparation).values(stamped).returning(Preparation.id)).scalar_one()
         record_event(session, "preparations", row, None, PreparationState.QUEUED, now=now)
+    return row
+
+
+def _ready(session: Session, network: int) -> Network:
+    row = session.get_one(Network, network)
+    if row.state is not NetworkState.READY:
+        raise NetworkError(
+            f"network {row.name}@{row.version} is {row.state}: `annealq networks list` shows which are ready"
+        )
     return row
 
 

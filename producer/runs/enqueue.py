@@ -21,6 +21,7 @@ from producer.runs.filters import put_tags
 from producer.runs.request import RunOptions
 from schema.codecs.batches import BatchRow, batch_count, encode_batches, run_digest
 from schema.database import Database
+from schema.database.feature_requests import feature_requests
 from schema.database.new_runs import insert_run
 from schema.errors import IdempotencyConflict
 from schema.parameters import Parameters, Solver, Visible
@@ -89,6 +90,7 @@ def check_run(
     content = run_digest(network.id, solver, parameters.to_dict(), matching.images, matching.labels)
     run = run_row(matching, network, solver, parameters, options.columns(), content)
     with database.reading() as session:
+        feature_requests(session, network.id)  # raises if a backbone is not here
         _find(session, run, options.submission, is_whole=is_whole)
 
 

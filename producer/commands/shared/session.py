@@ -52,7 +52,7 @@ def open_app(
     if running_pid(settings.home) is not None:
         _wait_for_boot(settings)
     if check is not None:
-        _check_database(settings, check)
+        check_database(settings, check)
     if not embedded or running_pid(settings.home) is not None:
         broker.check(settings.broker_url)
         if solver is Solver.EMULATOR:
@@ -103,7 +103,7 @@ def _is_missing(settings: Settings) -> bool:
         found.dispose()
 
 
-def _check_database(settings: Settings, check: Callable[[Database], None]) -> None:
+def check_database(settings: Settings, check: Callable[[Database], None]) -> None:
     try:
         with database(settings) as opened:
             check(opened)

@@ -11,7 +11,7 @@ from producer.calibration import background
 from producer.calibration.enqueue import count_trained_on
 from producer.commands.shared import watching
 from producer.commands.shared.reading import read_all
-from producer.commands.shared.session import open_app
+from producer.commands.shared.session import check_database, open_app
 from producer.context import AppContext, database
 from producer.images.imageset import ImageSet
 from producer.intake.source import LargeSource
@@ -29,6 +29,7 @@ from producer.runs.request import RunRequest
 from schema.database import Database
 from schema.parameters.batch_sizes import REMOTE_BATCH_SIZE
 from schema.quantities import count_text
+from schema.settings import load
 
 
 def send(
@@ -143,10 +144,11 @@ def estimate(
     if request.target is not None:
         _print_front(request, images, key, json=json)
         return
+    check = _checks(request, images, key, calibrates=False)
     if not request.solver.is_remote:
+        check_database(load(), check)
         costs = reports_solver.free(request.solver, images.name, len(images.images))
     else:
-        check = _checks(request, images, key, calibrates=False)
         with open_app(embedded=embedded, workers=workers, solver=request.solver, check=check) as app:
             costs = _dry_run(app, request, images, key)
     if json:
