@@ -60,8 +60,9 @@ def pack(network: NetworkSummary, data: bytes, trained_on: TrainedOn | None) -> 
     }
     balance = {"balanced_accuracy": network.balanced_accuracy, "auc": network.auc}
     metrics |= {name: value for name, value in balance.items() if value is not None}
-    if (temperature := (network.metrics or {}).get("temperature")) is not None:
-        metrics["temperature"] = temperature
+    for name in ("temperature", "sources"):
+        if (stored := (network.metrics or {}).get(name)) is not None:
+            metrics[name] = stored
     described = describe(
         architecture,
         network.classes,

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from schema.errors import NetworkError
 from schema.network.architecture import Architecture, read_table
 from schema.network.layers import Spec
+from schema.network.source_table import SourceTable
 from schema.network.temperature import Temperature
 from schema.quantities import count_text
 
@@ -47,6 +48,7 @@ class _Metrics(Spec):
     balanced_accuracy: _Share = None
     auc: _Share = None
     temperature: Temperature | None = None
+    sources: SourceTable | None = None
     command: _Line | None = Field(None, description=f"one line of at most {_MAX_COMMAND} characters")
 
 

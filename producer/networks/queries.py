@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from producer.images.origin import DataOrigin
 from schema.errors import NetworkError, NotFound
+from schema.network.architecture import Architecture
 from schema.network.names import parse
+from schema.network.source_table import source_table_of
 from schema.parameters.choices import Origin
 from schema.shapes import ImageShape
 from schema.states import NetworkState
@@ -21,6 +23,43 @@ from schema.tables import Network, TrainingSet
 _origin: ColumnElement[str] = func.coalesce(Network.training["origin"].as_string(), Origin.TRAINED.value)
 is_shipped: ColumnElement[bool] = _origin == Origin.SHIPPED.value
 is_experiment: ColumnElement[bool] = _origin == Origin.EXPERIMENT.value
+
+
+@dataclass(frozen=True)
+class SourceFigures:
+    """One source: its visible units, its training, and the own accuracy without it and with it alone.
+
+    An accuracy is None where no image of the training was without the sources that it leaves out.
+    """
+
+    name: str
+    visible: int
+    decay: float  # L2 on its first dense layer
+    dropout: float  # share of the training images that did without it
+    without: float | None
+    alone: float | None
+
+
+@dataclass(frozen=True)
+class NetworkSources:
+    """The sources of a network; ``accuracy`` is its own with all of them. None: it was not measured.
+
+    It was measured on that many ``images``, ``held_out`` or else those trained on.
+    """
+
+    accuracy: float | None
+    images: int | None
+    held_out: bool | None
+    sources: tuple[SourceFigures, ...]
+
+    def __str__(self) -> str:
+        """Return the accuracies in words; empty: they are not known."""
+        if self.accuracy is None:
+            return ""
+        known = [(f"without {each.name}", each.without) for each in self.sources if each.without is not None]
+        parts = [f"{words} {share:.2%}" for words, share in (("with all", self.accuracy), *known)]
+        kind = "held-out" if self.held_out else "training"
+        return f"own accuracy {', '.join(parts)}, of {self.images:,} {kind} images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +118,30 @@ class NetworkSummary(NetworkFacts):
     def auc(self) -> float | None:
         """Return the mean area under the ROC curves of the classes; None if classes are balanced."""
         return self._balance("auc")
+
+    @property
+    def sources(self) -> NetworkSources | None:
+        """Return its sources, and what each adds; None: it has none."""
+        if not self.architecture.get("source"):
+            return None
+        architecture, table = Architecture.from_dict(self.architecture), source_table_of(self.metrics)
+        measured = {} if table is None else {row.name: row for row in table.rows}
+        figures = []
+        for source in architecture.source:
+            block, row = architecture.blocks[source.name], measured.get(source.name)
+            figures.append(
+                SourceFigures(
+                    source.name,
+                    block.stop - block.start,
+                    architecture.training.dense_decay if source.decay is None else source.decay,
+                    source.dropout,
+                    None if row is None else row.without,
+                    None if row is None else row.alone,
+                )
+            )
+        if table is None:
+            return NetworkSources(None, None, None, tuple(figures))
+        return NetworkSources(table.all, table.images, table.held_out, tuple(figures))
 
     def _balance(self, key: str) -> float | None:
         metrics = self.metrics or {}

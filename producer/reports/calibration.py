@@ -14,6 +14,7 @@ from producer.progress.searches import search_text
 from producer.reports.parameters import controls_text, parameters_text
 from producer.reports.terminal import new_grid, new_table
 from schema.network import temperature
+from schema.network.reliability import stored_losses
 from schema.quantities import count_text
 from schema.states import CalibrationState, PlanState
 
@@ -35,6 +36,8 @@ def calibration_text(calibration: CalibrationSummary) -> RenderableType:
     error = standard_error(calibration.accuracy, calibration.images)
     about.add_row("accuracy", f"{calibration.accuracy:.2%} +- {error:.2%} on these images")
     about.add_row("probabilities", _probabilities(measured))
+    if (losses := stored_losses(measured)) is not None:
+        about.add_row("", f"{losses}, on these images")
     if controls := controls_text(measured.get("controls")):
         about.add_row("controls", controls)
     if "chosen" not in measured or not measured["spent_us"]:  # without qubits, or by an earlier version

@@ -13,11 +13,13 @@ from rich.text import Text
 from producer.backbones.queries import BackboneSummary
 from producer.calibration.queries import CalibrationSummary
 from producer.networks import queries
+from producer.networks.queries import NetworkSources
 from producer.reports.calibration import calibrations_table
 from producer.reports.terminal import new_grid, new_table
 from schema.network import temperature
 from schema.network.architecture import Architecture
 from schema.network.layers import Input, VectorInput
+from schema.network.reliability import stored_losses
 from schema.quantities import count_text
 
 _SHOWN_DISPUTES = 5
@@ -72,6 +74,8 @@ def network_text(
     for row in _training_rows(network):
         about.add_row(*row)
     about.add_row("probabilities", temperature.describe(network.metrics))
+    if (losses := stored_losses(network.metrics)) is not None:
+        about.add_row("", f"{losses}, of the images of its own accuracy")
     layers = new_table(
         "part", "kind", "shape", "units", right=("units",), title="layers", first_out=("shape",)
     )
@@ -82,8 +86,8 @@ def network_text(
             where = part if source is None else f"source {source}"
             layers.add_row(where, layer["kind"], " x ".join(map(str, shape)), f"{math.prod(shape):,}")
     parts: list[RenderableType] = [about, layers]
-    if architecture.source:
-        parts.append(sources_table(architecture, network.metrics))
+    if network.sources is not None:
+        parts.append(sources_table(network.sources))
     if calibrations:
         parts.append(calibrations_table(calibrations))
     if network.error:
@@ -91,27 +95,18 @@ def network_text(
     return Group(*parts)
 
 
-def sources_table(architecture: Architecture, metrics: Mapping[str, Any] | None) -> Table:
-    """Return the table of the sources of a network: what each adds, where ``metrics`` know it."""
-    known = (metrics or {}).get("sources")
-    title = "sources"
-    if known is not None:
-        of = f"{known['images']:,} {'held-out' if known['held_out'] else 'training'} images"
-        title += f": own accuracy with all {known['all']:.2%}, of {of}"
+def sources_table(known: NetworkSources) -> Table:
+    """Return the table of the sources of a network: what each adds, where that is ``known``."""
     numbers = ("visible units", "decay", "dropout", "without it", "it alone")
+    title = "sources"
+    if known.accuracy is not None:
+        kind = "held-out" if known.held_out else "training"
+        title += f": own accuracy with all {known.accuracy:.2%}, of {known.images:,} {kind} images"
     table = new_table("source", *numbers, right=numbers, title=title, first_out=("decay",))
-    measured = {row["name"]: row for row in known["rows"]} if known else {}
-    for source in architecture.source:
-        block, row = architecture.blocks[source.name], measured.get(source.name, {})
-        decay = architecture.training.dense_decay if source.decay is None else source.decay
-        shares = [row.get(key) for key in ("without", "alone")]
-        table.add_row(
-            source.name,
-            f"{block.stop - block.start:,}",
-            f"{decay:g}",
-            f"{source.dropout:g}",
-            *("" if share is None else f"{share:.2%}" for share in shares),
-        )
+    for source in known.sources:
+        shares = ("" if share is None else f"{share:.2%}" for share in (source.without, source.alone))
+        figures = (f"{source.visible:,}", f"{source.decay:g}", f"{source.dropout:g}")
+        table.add_row(source.name, *figures, *shares)
     return table
 
 

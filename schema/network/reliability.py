@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,17 @@ class Losses:
     calibration_error: float | None
     negative_log_likelihood: float
     brier_score: float
+
+    def __str__(self) -> str:
+        error = "unknown" if self.calibration_error is None else f"{self.calibration_error:.2%}"
+        likelihood = f"negative log-likelihood {self.negative_log_likelihood:.4f}"
+        return f"ECE {error}, {likelihood}, Brier score {self.brier_score:.4f}"
+
+
+def stored_losses(figures: Mapping[str, Any] | None) -> Losses | None:
+    """Return the losses in ``figures``: the metrics of a network, or what a calibration measured."""
+    found = (figures or {}).get("losses")
+    return None if found is None else Losses(**found)
 
 
 @dataclass

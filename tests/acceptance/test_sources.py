@@ -1,4 +1,4 @@
-"""A network of two sources from the command line: it is trained, and classifies without one of them."""
+"""Networks of several sources from the command line: they are trained, and classify without some of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from tests.acceptance.conftest import QUICK
 from tests.conftest import annealq
+from tests.onnx_models import encoded, pictures
 
 LAYERS = """
 name = "halves"
@@ -74,3 +75,37 @@ def test_a_source_is_left_out_from_the_command_line(
     done = annealq("classify", *test, "--without", "upper", "--without", "lower")
     assert done.returncode == 2
     assert "without lower, upper network 'halves' has no source left: name fewer" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_backbones_and_pixels_are_trained_and_classified_by_real_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ANNEALQ_HOME": str(tmp_path / "home"), **QUICK}.items():
+        monkeypatch.setenv(name, value)
+    train, test = pictures(90), pictures(30, seed=1)
+    np.savez(tmp_path / "train.npz", images=train.images, labels=train.labels)
+    np.savez(tmp_path / "test.npz", images=test.images, labels=test.labels)
+    for seed, name in enumerate(("small", "large")):
+        (tmp_path / f"{name}.onnx").write_bytes(encoded(seed, features=8 + seed))
+        done = annealq("backbones", "import", str(tmp_path / f"{name}.onnx"), "--size", "32")
+        assert done.returncode == 0, done.stderr
+    layers = str(tmp_path / "layers.toml")
+    chosen = ("--backbone", "small", "--backbone", "large", "--source", "pixels")
+    data = ("--data", str(tmp_path / "train.npz"))
+    done = annealq("networks", "new", *chosen, *data, "--name", "seen", "--out", layers)
+    assert done.returncode == 0, done.stderr
+    train_ = ("networks", "train", "--architecture", layers, *data, "--epochs", "10")
+    done = annealq(*train_, "--embedded", "--json", timeout=200)
+    assert done.returncode == 0, done.stderr
+    table = json.loads(done.stdout)["metrics"]["sources"]
+    assert [row["name"] for row in table["rows"]] == ["small", "large", "pixels"]
+
+    given = (str(tmp_path / "test.npz"), "--network", "seen", "--reads", "30", "--embedded", "--json")
+    for without in ((), ("--without", "small", "--without", "pixels")):
+        done = annealq("classify", *given, *without)
+        assert done.returncode == 0, done.stderr
+        run = json.loads(done.stdout)
+        assert run["accuracy"] > 0.5
+        assert run["statistics"]["features"]["backbones"] == 2
+    assert run["statistics"]["features"]["computed"] == 0  # those of the first run

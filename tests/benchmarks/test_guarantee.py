@@ -27,8 +27,8 @@ from tests.benchmarks.conftest import Record
 from tests.conftest import data_file
 from worker.compute.certainty import class_sets
 from worker.compute.certainty.gaps import class_energies, energy_gaps, lowest_reads
-from worker.compute.certainty.probabilities import probabilities
 from worker.network.objective import scores_of_features
+from worker.network.temperature import probabilities
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
 from worker.rounds.selection import reached, select_images

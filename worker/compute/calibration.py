@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from schema.codecs import arrays
 from schema.codecs import nonconformity as codec
 from schema.errors import AnnealqError
-from schema.network.temperature import Temperature
 from schema.states import RunState
 from worker.annealers import local
 from worker.compute import candidates, scoring
@@ -22,7 +21,7 @@ from worker.compute.plans.choice import Prices, compare_plans
 from worker.compute.plans.outcomes import find_outcomes, join
 from worker.compute.plans.simulation import numbers_of_reads
 from worker.network.objective import scores_of_features
-from worker.network.temperature import fit_temperature
+from worker.network.temperature import fit_temperature, losses_of
 from worker.network.trained import TrainedNetwork
 from worker.records.batches import BatchInput, StoredReads
 from worker.records.calibrations import CalibrationJob, Candidate, FittedParameters
@@ -75,8 +74,7 @@ def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Fitte
         "trained_on": job.trained_on,
         "spent_us": round(sum(candidate.spent_us for candidate in job.candidates), 1),
     }
-    temperature = _fit_temperature(network, job, load)
-    measured["temperature"] = None if temperature is None else temperature.to_dict()
+    measured |= _fit_temperature(network, job, load)
     measured["plans"] = _compare_plans(network, job, job.candidates[row], among[column], load)
     parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
     numbers = _numbers(among, measured["plans"]["listed"])
@@ -113,20 +111,27 @@ def _numbers(among: Sequence[candidates.Choice], listed: Sequence[Mapping[str, A
     )
 
 
-def _fit_temperature(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Temperature | None:
-    """Return the temperature of the probabilities of ``network`` on the images of ``job``.
+def _fit_temperature(network: TrainedNetwork, job: CalibrationJob, load: Load) -> dict[str, Any]:
+    """Return the temperature of the probabilities of ``network`` on the images of ``job``, and their losses.
 
-    None: the network itself has too few of them wrong to determine it.
+    The temperature is None if the network itself has too few of them wrong to determine it; probabilities
+    then have that of the network.
     """
-    scores, labels = [], []
+    scores: list[NDArray[np.float64]] = []
+    labels: list[NDArray[np.int16]] = []
     for batch in job.candidates[0].batches:
         batch_input, _ = load(batch)
         count = batch_input.count
         terms = scoring.linear_terms(network, batch_input)
         scores.append(scores_of_features(network.module, terms.features(slice(0, count)), network.transfer))
         labels.append(arrays.decode_labels(batch_input.labels or b"", count))
-    held_out = job.trained_on == 0
-    return fit_temperature(np.concatenate(scores), np.concatenate(labels), held_out=held_out)
+    held_out, joined, right = job.trained_on == 0, np.concatenate(scores), np.concatenate(labels)
+    found = fit_temperature(joined, right, held_out=held_out)
+    used = network.temperature if found is None else found.value
+    return {
+        "temperature": None if found is None else found.to_dict(),
+        "losses": losses_of(joined, right, used),
+    }
 
 
 def _costs(

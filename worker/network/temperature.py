@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.errors import ParameterError
+from schema.network.reliability import LossSums
 from schema.network.temperature import Temperature
 
 FloatArray = NDArray[np.float64]
@@ -57,3 +61,30 @@ def losses(scores: FloatArray, labels: NDArray[np.integer], temperature: float) 
     scaled = (scores - scores.max(axis=1, keepdims=True)) / temperature
     right = scaled[np.arange(len(labels)), labels]
     return np.asarray(np.log(np.exp(scaled).sum(axis=1)) - right)
+
+
+def probabilities(scores: FloatArray, temperature: float) -> FloatArray:
+    """Return the probability (B, K) float64 of each class: softmax of scores / temperature.
+
+    Args:
+        scores: (B, K), the network's own class scores: minus free energies, or logits.
+        temperature: above 0; see `schema.network.temperature`.
+
+    Raises:
+        ParameterError: a score is not finite.
+    """
+    if not np.isfinite(scores).all():
+        raise ParameterError("the network's own class scores are not finite: train the network again")
+    weights = np.exp((scores - scores.max(axis=1, keepdims=True)) / temperature)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def losses_of(scores: FloatArray, labels: NDArray[np.integer], temperature: float) -> dict[str, Any] | None:
+    """Return the losses of the probabilities of ``scores`` (N, K) at ``temperature``, as JSON values.
+
+    See `schema.network.reliability.Losses`. None: there are no ``labels`` (N,).
+    """
+    sums = LossSums()
+    sums.add(probabilities(scores, temperature), labels, scores.argmax(axis=1))
+    found = sums.losses()
+    return None if found is None else asdict(found)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, Field
 
 from producer.embeddings.queries import EmbeddingSummary
-from producer.networks.queries import NetworkFacts, NetworkSummary
+from producer.networks.queries import NetworkFacts, NetworkSources, NetworkSummary
 from producer.planning.schedules import FiringSummary, ScheduleSummary
 from schema.database.rows import copy_row
 from schema.network.layers import Input, Resize, VectorInput, read_input
@@ -64,12 +64,13 @@ class ShownNetwork(NetworkFacts):
     auc: float | None  # mean area under the ROC curves of the classes; None: as above
     takes: TakenImages
     layers: dict[str, Any]  # its architecture
+    sources: NetworkSources | None  # what each of its sources adds; None: it has no sources
 
     @classmethod
     def of(cls, network: NetworkSummary) -> ShownNetwork:
         """Return what is shown of ``network``."""
         takes = TakenImages.of(read_input(network.architecture["input"]))
-        return copy_row(network, cls, takes=takes, layers=network.architecture)
+        return copy_row(network, cls, takes=takes, layers=network.architecture, sources=network.sources)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -58,7 +58,7 @@ def show(
     if json:
         summary = Architecture.from_dict(network.architecture).summary()
         fitted = [asdict(calibration) for calibration in calibrations]
-        print_json({**asdict(network), "summary": summary, "calibrations": fitted, "made_by": made_by})
+        print_json({**_object(network), "summary": summary, "calibrations": fitted, "made_by": made_by})
     else:
         page().print(reports_network.network_text(network, calibrations))
         if made_by:
@@ -71,9 +71,15 @@ def print_network(network: NetworkSummary, *, json: bool) -> None:
     from producer.reports.terminal import page, print_json
 
     if json:
-        print_json(asdict(network))
+        print_json(_object(network))
     else:
         page().print(reports_network.network_text(network))
+
+
+def _object(network: NetworkSummary) -> dict[str, Any]:
+    """Return ``network`` and what each of its sources adds, as JSON values."""
+    sources = network.sources
+    return {**asdict(network), "sources": None if sources is None else asdict(sources)}
 
 
 def _draw(database: Database, network: NetworkSummary, path: Path, image: str | None) -> None:

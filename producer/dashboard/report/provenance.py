@@ -12,6 +12,7 @@ from typing import Any
 from producer.dashboard.report.run_facts import Provenance
 from producer.images.locations import is_unchanged
 from producer.images.origin import DataOrigin
+from producer.networks.queries import NetworkSummary
 from producer.runs import queries
 from producer.runs.request import option_name
 from schema.parameters import Parameters, fields_of, is_list
@@ -57,6 +58,7 @@ def rows(run: queries.RunSummary, provenance: Provenance) -> list[tuple[str, str
         ("content, sha256", provenance.content_sha256),
         ("network", f"{run.network}, {network.origin}; trained with {training}"),
         ("weights, sha256", network.weights_sha256 or "none"),
+        *_sources(network),
         ("parameters", json.dumps(_parameters(run), sort_keys=True)),
     ]
     if calibration is not None:
@@ -77,6 +79,12 @@ def rows(run: queries.RunSummary, provenance: Provenance) -> list[tuple[str, str
     packages = ", ".join(f"{name} {version(name)}" for name in ("annealq", "numpy", "sqlalchemy"))
     now = time_text(datetime.now(UTC))
     return [*values, ("this report", f"{now}, {packages}, Python {platform.python_version()}")]
+
+
+def _sources(network: NetworkSummary) -> list[tuple[str, str]]:
+    """Return what each source of ``network`` adds, where that is known."""
+    text = str(network.sources or "")
+    return [("sources", text)] if text else []
 
 
 def _source(origin: DataOrigin | None) -> list[tuple[str, str]]:

@@ -28,8 +28,8 @@ from schema.quantities import count_text
 from schema.shapes import InputArray
 from worker.annealers.local import local_annealer
 from worker.compute import consensus
-from worker.compute.certainty import probabilities
 from worker.network import inference
+from worker.network.temperature import probabilities as class_probabilities
 from worker.network.trained import TrainedNetwork
 from worker.qubo.energy_model import EnergyModel
 
@@ -175,7 +175,7 @@ class Network:
 
     def probabilities(self, images: ArrayLike) -> FloatArray:
         """Return the probability (B, K) float64 of each class: softmax of class scores / temperature."""
-        return probabilities.probabilities(self.class_scores(images), self.temperature)
+        return class_probabilities(self.class_scores(images), self.temperature)
 
     def linear(
         self, images: ArrayLike, *, visible: Visible = "sampled", lam: float | None = None

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from producer.context import AppContext
 from producer.networks.chosen import ChosenNetwork
+from producer.networks.description import describe
 from producer.planning import schedule_runner
 from schema.database import Database
+from schema.errors import NetworkError
+from schema.network import weights
+from schema.network.architecture import Architecture
 from schema.settings import load
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import Cli
@@ -36,6 +42,47 @@ def test_a_network_says_which_images_it_takes(http: httpx.Client, network: Chose
     }
     assert "digits@2" in refused(http.get("/v1/networks/digits@2"), 404)
     refused(http.get("/v1/networks/digits@x"), 422)
+
+
+def test_a_network_says_what_each_of_its_sources_adds(
+    http: httpx.Client, database: Database, cli: Cli, tmp_path: Path
+) -> None:
+    dense = {"kind": "dense", "units": 4, "activation": "tanh"}
+    sources = [
+        {"name": name, "columns": columns, "dropout": dropout, "features": [dense]}
+        for name, columns, dropout in (("a", [0, 3], 0.2), ("b", [4, 5], 0.0))
+    ]
+    given = {"name": "two", "input": {"kind": "vector", "values": 6}, "classes": 3, "source": sources}
+    layers = Architecture.from_dict(given)
+    drawn = {name: np.ones(shape, np.float32) for name, shape in layers.shapes.items()}
+    rows = [
+        {"name": "a", "visible": 4, "without": 0.5, "alone": None},
+        {"name": "b", "visible": 4, "without": None, "alone": 0.5},
+    ]
+    table = {"images": 40, "held_out": True, "all": 0.75, "rows": rows}
+    encoded, metrics = weights.encode(drawn, layers), {"own_accuracy": 0.75, "sources": table}
+    described = describe(layers, metrics=metrics, weights_sha256=weights.digest(encoded))
+    (tmp_path / "two.json").write_text(json.dumps(described.to_dict()))
+    (tmp_path / "two.safetensors").write_bytes(encoded)
+    files = ("--architecture", tmp_path / "two.json", "--weights", tmp_path / "two.safetensors")
+    printed = json.loads(cli("networks", "import", "two", *files, "--json"))["sources"]
+    assert printed == http.get("/v1/networks/two").json()["sources"]
+    assert (printed["accuracy"], printed["images"], printed["held_out"]) == (0.75, 40, True)
+    assert printed["sources"] == [
+        {**row, "decay": 0.0, "dropout": dropout} for row, dropout in zip(rows, (0.2, 0.0), strict=True)
+    ]
+    page = http.get("/networks").text
+    assert "Sources" in page
+    assert page.count("two@1") >= 3
+    cli("networks", "export", "two", "--output", tmp_path / "out.safetensors")
+    exported = json.loads((tmp_path / "out.json").read_text())
+    assert exported["metrics"]["sources"] == table
+
+    bad = {**table, "rows": [{**rows[0], "without": 1.5}, rows[1]]}
+    exported["metrics"]["sources"] = bad
+    (tmp_path / "two.json").write_text(json.dumps(exported))
+    with pytest.raises(NetworkError, match=r"rows.*from 0 to 1"):
+        cli("networks", "import", "three", *files)
 
 
 @pytest.fixture

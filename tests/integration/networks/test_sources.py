@@ -15,6 +15,7 @@ from producer.calibration.guarantee import differences
 from producer.images.imageset import ImageSet
 from producer.networks.choose import choose_network
 from producer.networks.training import enqueue_training
+from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.enqueue import enqueue_run
 from producer.runs.request import RunOptions
 from producer.runs.rescore import changed_parameters
@@ -25,7 +26,7 @@ from schema.messages import Message, Task
 from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver, Visible
 from schema.shapes import ImageShape
-from schema.tables import Classification, Run
+from schema.tables import Classification, Preparation, Run, Schedule
 from tests.integration.conftest import Cli, work_off
 from worker.context import Context
 from worker.qubo.class_states import class_minima
@@ -97,6 +98,8 @@ def test_a_run_without_a_source_is_that_of_its_network_without_it(context: Conte
     network_page = cli("networks", "show", "halves")
     assert "source upper" in network_page
     assert "own accuracy with all" in network_page
+    assert "ECE" in network_page
+    assert "own accuracy with all" in cli("runs", "report", runs[1], "--md")
 
 
 def test_what_a_network_cannot_do_without_is_refused(context: Context, network: Any) -> None:
@@ -119,8 +122,33 @@ def test_what_a_network_cannot_do_without_is_refused(context: Context, network: 
         ParameterError, match="'upper': network 'digits' has no such source: it has no sources"
     ):
         network.refuse_without(("upper",))
+    parameters = Parameters(qpu="tiny", without=("left",))
+    with pytest.raises(ParameterError, match="'left': network 'halves' has no such source"):
+        enqueue_dry_run(context.database, free.id, Solver.EMULATOR, parameters, images=1, batch_size=1)
     with context.database.reading() as session:
         assert session.scalars(select(Run.id)).all() == []
+        assert session.scalars(select(Preparation.id)).all() == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classify", "DATA", "--dry-run"),
+        ("classify", "DATA", "--dry-run", "--target", "0.9"),
+        ("schedules", "add", "nightly", "--cron", "0 22 * * *", "--", "classify", "DATA"),
+    ],
+)
+def test_a_command_names_the_sources_that_there_are(
+    context: Context, cli: Cli, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    images, test = digits()
+    train(context, layers(), images)
+    np.savez(tmp_path / "test.npz", x=test.images, y=test.labels)
+    words = [str(tmp_path / "test.npz") if word == "DATA" else word for word in command]
+    with pytest.raises(ParameterError, match="no such source: it has upper, lower"):
+        cli(*words, "--as", "vectors", "--network", "halves", "--solver", "local", "--without", "left")
+    with context.database.reading() as session:
+        assert session.scalars(select(Schedule.id)).all() == []
 
 
 def test_what_is_left_out_is_part_of_a_request_and_stays_when_it_is_scored_again(context: Context) -> None:

@@ -25,9 +25,9 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.tables import Classification
 from tests.integration.conftest import some_images, work_off
-from worker.compute.certainty.probabilities import probabilities
 from worker.context import Context
 from worker.network.objective import scores_of_features
+from worker.network.temperature import probabilities
 
 IMAGES = 25
 

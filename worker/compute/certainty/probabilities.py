@@ -1,4 +1,4 @@
-"""Computes calibrated probabilities of classes from the network's own class scores: without any reads."""
+"""Calibrated probabilities of classes, by the network's own class scores: of winners, and their losses."""
 
 from __future__ import annotations
 
@@ -8,26 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.codecs.arrays import decode_scores
-from schema.errors import ParameterError
 from schema.network.reliability import Losses, LossSums
 
 FloatArray = NDArray[np.float64]
-
-
-def probabilities(scores: FloatArray, temperature: float) -> FloatArray:
-    """Return the probability (B, K) float64 of each class: softmax of scores / temperature.
-
-    Args:
-        scores: (B, K), the network's own class scores: minus free energies, or logits.
-        temperature: above 0; see `schema.network.temperature`.
-
-    Raises:
-        ParameterError: a score is not finite.
-    """
-    if not np.isfinite(scores).all():
-        raise ParameterError("the network's own class scores are not finite: train the network again")
-    weights = np.exp((scores - scores.max(axis=1, keepdims=True)) / temperature)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def of_winners(shares: FloatArray, predicted: NDArray[np.int16]) -> FloatArray:

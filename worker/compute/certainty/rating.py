@@ -16,6 +16,7 @@ from worker.compute.certainty import probabilities
 from worker.compute.certainty.class_sets import SetRule
 from worker.compute.certainty.gaps import energy_gaps
 from worker.network.objective import scores_of_features
+from worker.network.temperature import probabilities as class_probabilities
 from worker.network.trained import TrainedNetwork
 from worker.records.batches import BatchInput
 
@@ -62,7 +63,7 @@ class Rater:
             numbers: (B,), indices of the images within the run.
         """
         own = scores_of_features(self.network.module, features, self.network.transfer)
-        shares = probabilities.probabilities(own, self.temperature)
+        shares = class_probabilities(own, self.temperature)
         rated = {
             "energy_gap": _nullable(energy_gaps(energies, predicted)),
             "probability": _nullable(probabilities.of_winners(shares, predicted)),

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.network.source_table import SourceTable
 from schema.network.temperature import Temperature
 from worker.network.quality import Quality
 from worker.network.training.label_check import LabelCheck
-from worker.network.training.source_table import SourceTable
 
 Stopped = Literal["epochs", "patience", "asked"]
 
@@ -53,6 +53,7 @@ class Trained:
         seed: of all random choices.
         seconds: wall clock.
         temperature: that makes probabilities of the class scores; None: too few images are wrong to fit it.
+        losses: of the probabilities at this temperature, on the images of ``quality``; None: there are none.
         quality: of the own classes at the best epoch, on the images held out, or else on those trained on.
         label_check: classes without images, and labels that the network disputes.
         refit: whether the weights are those of a training on all images, with the figures of one before.
@@ -67,6 +68,7 @@ class Trained:
     seed: int
     seconds: float
     temperature: Temperature | None
+    losses: dict[str, Any] | None
     quality: Quality
     label_check: LabelCheck
     refit: bool = False
@@ -89,6 +91,7 @@ class Trained:
             "stopped": self.stopped,
             "seconds": self.seconds,
             "temperature": None if self.temperature is None else self.temperature.to_dict(),
+            "losses": self.losses,
             "quality": asdict(self.quality),
             "refit": self.refit,
             "label_check": self.label_check.to_dict(),

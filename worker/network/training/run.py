@@ -16,6 +16,7 @@ from torch import Tensor
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import Architecture
 from schema.network.layers import ImageInput
+from schema.network.temperature import UNFITTED
 from schema.shapes import InputArray
 from worker.network import quality, temperature
 from worker.network.features import check_images, restore
@@ -243,6 +244,7 @@ class _TrainingRun:
         outcome = scores(())
         if self.transfer == "paper" or architecture.form == "head":
             self.best_weights |= folded_lams(network, self.transfer, self.given)
+        fitted = temperature.fit_temperature(outcome, labels, held_out=held_out)
         return Trained(
             self.best_weights,
             tuple(self.metrics),
@@ -251,7 +253,8 @@ class _TrainingRun:
             self.transfer,
             self.seed,
             self.seconds,
-            temperature.fit_temperature(outcome, labels, held_out=held_out),
+            fitted,
+            temperature.losses_of(outcome, labels, UNFITTED if fitted is None else fitted.value),
             quality.quality(outcome, labels, held_out=held_out, unbalanced=self.is_unbalanced),
             self._check_labels(network),
             sources=source_table(architecture, scores, labels, held_out=held_out),

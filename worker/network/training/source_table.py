@@ -7,9 +7,7 @@ always had, its scores are a guess.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,40 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schema.network.architecture import FOLDED_LAM, FOLDED_LAM_WITHOUT, Architecture
+from schema.network.source_table import SourceRow, SourceTable
 from worker.network.layers import NetworkModule
 from worker.network.training.samples import Samples
 
 Scores = Callable[[tuple[str, ...]], NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class SourceRow:
-    """One source: its visible units, and accuracies in [0, 1] ``without`` it and with it ``alone``.
-
-    They are None where a source would be left out that no image of the training was without.
-    """
-
-    name: str
-    visible: int
-    without: float | None
-    alone: float | None
-
-
-@dataclass(frozen=True)
-class SourceTable:
-    """Accuracies of the network alone, on that many ``images``, ``held_out`` or else those trained on.
-
-    ``all``: with all sources.
-    """
-
-    images: int
-    held_out: bool
-    all: float
-    rows: tuple[SourceRow, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
 
 
 def source_table(
@@ -78,8 +47,9 @@ def source_table(
     rows = []
     for name, block in architecture.blocks.items():
         others = tuple(other for other in named if other != name)
-        rows.append(SourceRow(name, block.stop - block.start, accuracy((name,)), accuracy(others)))
-    return SourceTable(len(labels), held_out, accuracy(()) or 0.0, tuple(rows))
+        visible = block.stop - block.start
+        rows.append(SourceRow(name=name, visible=visible, without=accuracy((name,)), alone=accuracy(others)))
+    return SourceTable(images=len(labels), held_out=held_out, all=accuracy(()) or 0.0, rows=tuple(rows))
 
 
 def folded_lams(network: NetworkModule, transfer: str, samples: Samples) -> dict[str, NDArray[np.float32]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from starlette.responses import Response
 
@@ -11,7 +12,7 @@ from producer.calibration.queries import CalibrationSummary
 from producer.dashboard.web.tables import Button, Cell, Mark, PageTable
 from producer.dashboard.web.visit import Visit
 from producer.networks import naming, queries
-from producer.networks.queries import NetworkSummary
+from producer.networks.queries import NetworkSources, NetworkSummary
 from producer.reports.calibration import state_text
 from schema.errors import ParameterError
 from schema.quantities import count_text
@@ -40,8 +41,33 @@ def show(visit: Visit) -> Response:
             empty="No calibration yet: annealq networks calibrate NETWORK DATA.",
         ),
     ]
+    sources = [(one, one.sources) for one in networks if one.sources is not None]
+    if sources:
+        listings.insert(1, _sources(sources))
     return visit.render(
         "listings.html.j2", title="Networks", text=None, older=None, parts=None, listings=listings
+    )
+
+
+def _sources(networks: Sequence[tuple[NetworkSummary, NetworkSources]]) -> PageTable:
+    """Return the table of what each source of ``networks`` adds."""
+    rows: list[list[Cell]] = []
+    for network, known in networks:
+        images = (
+            ""
+            if known.images is None
+            else f"{known.images:,} {'held out' if known.held_out else 'trained on'}"
+        )
+        for source in known.sources:
+            shares = (known.accuracy, source.without, source.alone)
+            texts = ["" if share is None else f"{share:.2%}" for share in shares]
+            rows.append([network.pinned, source.name, source.visible, *texts, images])
+    return PageTable(
+        title="Sources",
+        caption="the network's own accuracy, by the sources it has",
+        columns=("network", "source", "visible units", "with all", "without it", "it alone", "images"),
+        rows=rows,
+        empty="",
     )
 
 

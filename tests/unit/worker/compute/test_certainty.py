@@ -12,12 +12,12 @@ from schema.network.architecture import preset
 from tests import models
 from worker.compute import consensus
 from worker.compute.certainty.gaps import class_energies, energy_gaps, lowest_reads
-from worker.compute.certainty.probabilities import of_winners, probabilities
+from worker.compute.certainty.probabilities import of_winners
 from worker.compute.linear_terms import LinearTerms
 from worker.network import inference
 from worker.network.layers import NetworkModule
 from worker.network.objective import scores_of_features
-from worker.network.temperature import MIN_WRONG, fit_temperature
+from worker.network.temperature import MIN_WRONG, fit_temperature, probabilities
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
 from worker.qubo.energy_model import EnergyModel
