@@ -105,10 +105,10 @@ def _features(contents: Contents, findings: Findings, report: Report) -> None:
         findings.unproven.append(
             "that the features are those of the images: the bundle has only the SHA-256 of each batch of them"
         )
-    elif contents.network.backbone is not None:
+    elif contents.network.architecture.backbones:
         features.check_images(contents)
         findings.proven.append("the images are those of the run, by their SHA-256")
-        findings.unproven.append("that the features are those of the images: the backbone is not there")
+        findings.unproven.append("that the features are those of the images: the bundle has no backbones")
     else:
         found = features.compare(contents)
         if findings.add(found.wrong):

@@ -28,6 +28,7 @@ from schema.shapes import ImageShape
 from schema.states import BatchState, FeatureSetState, NetworkState, RunState
 from schema.tables import Backbone, BackboneFile, Batch, BatchFeatures, FeatureSet, Network, Run
 from tests.integration.conftest import Cli, work_off
+from tests.integration.proof.bundles import bundled
 from tests.onnx_models import SIDE, architecture, imported, of_sources, pictures
 from worker.context import Context
 from worker.pipeline.features.compute_features import compute_features
@@ -148,6 +149,19 @@ def test_features_that_were_removed_are_computed_again_for_rescoring(
     with database.reading() as session:
         both = [[row.probability for row in classified(session, each)] for each in (run, again)]
     assert both[0] == both[1]
+
+
+def test_a_bundle_is_proven_but_for_the_features(
+    database: Database, context: Context, network: int, tmp_path: Path
+) -> None:
+    runs = [enqueue(database, without=names) for names in ((), ("backbone0",))]
+    work_off(context, Message(Task.DISPATCH))
+    for run in runs:
+        findings = bundled(context, run, tmp_path / f"{run}.zip", images=True)
+        assert findings.wrong == []
+        assert any("results of 30 images computed again" in each for each in findings.proven)
+        assert any("the images are those of the run" in each for each in findings.proven)
+        assert any("the bundle has no backbones" in each for each in findings.unproven)
 
 
 def test_one_damaged_backbone_fails_the_batches_and_says_which(
