@@ -71,7 +71,7 @@ class Road:
         made.encode_linear(linear)
         read = wire.decode_answer(answer["answer"])
         out = unembed(read.packed, made.placement.tiling)
-        energies = model.energies(linear, out.bits, np.float32)
+        energies = model.energies(linear, out.bits)
         scored = consensus.score(out.bits[:, :, model.class_units], energies, fraction=FRACTION)
         return scored.scores
 
