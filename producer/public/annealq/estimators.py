@@ -27,10 +27,10 @@ from schema.errors import ParameterError
 from schema.network import weights as encoding
 from schema.network.architecture import Architecture
 from schema.quantities import count_text
-from worker.compute.certainty import probabilities
 from worker.network import training
 from worker.network.features import restore
 from worker.network.objective import feature_scores
+from worker.network.temperature import probabilities
 
 FloatArray = NDArray[np.float64]
 
@@ -153,7 +153,7 @@ class AnnealqClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         is the share of the consensus class scores; where no class was read, the former.
         """
         taken = self._taken(X)
-        own = probabilities.probabilities(self._own_scores(taken), self.network_.temperature)
+        own = probabilities(self._own_scores(taken), self.network_.temperature)
         if self.solver is None and self.service is None:
             return own
         scores = self._read_scores(taken)
