@@ -49,6 +49,7 @@ def submit(
     also: Callable[[Session, int], None] | None = None,
     notify: Callable[[], None] | None = None,
     source: LargeSource | None = None,
+    background: bool = False,
 ) -> tuple[Enqueued, CalibrationChoice | None]:
     """Enqueue a run of ``images`` as ``request`` says, and notify the workers of ``app``.
 
@@ -60,6 +61,7 @@ def submit(
         notify: notifies the workers of a new run, instead of a hint through the broker.
         source: is read in pieces; ``images`` are its first ones. The run has the first batches only, and
             `producer.intake.read_on` adds the others.
+        background: processes of the service read on ``source``, not the caller.
 
     Returns:
         The run, and the calibration that its parameters come from.
@@ -79,7 +81,9 @@ def submit(
     if source is None:
         run = enqueue_run(app.database, images, *what)
     else:
-        run = open_intake(app.database, source, *what, by_reference=source.by_reference)
+        run = open_intake(
+            app.database, source, *what, by_reference=source.by_reference, background=background
+        )
     if notify is None:
         hints.send(app.settings.broker_url, Message(Task.DISPATCH))
     elif run.created:

@@ -121,6 +121,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # For what Starlette does with files; everything else has pools of its own.
     anyio.to_thread.current_default_thread_limiter().total_tokens = _FILE_THREADS
     service.notifier.start()
+    service.reader.start()
     service.authenticator.last_use.start()
     sender = WebhookSender(
         service.database,
@@ -137,6 +138,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         sending.cancel()
         with suppress(asyncio.CancelledError):
             await sending
+        service.reader.close()
         service.notifier.close()
         service.authenticator.last_use.close()
         service.database.dispose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -177,16 +177,21 @@ def calibration_for_rescoring(
     return found
 
 
-def refuse_shared_images(images: ImageSet, test: ImageSet) -> None:
-    """Raise ImageError if one of ``images``, to calibrate with, is also in ``test``."""
-    shared = image_digests.shared_images(
-        image_digests.digests(images.images), image_digests.digests(test.images)
-    )
+def refuse_shared_images(images: ImageSet, name: str, test: Iterable[ImageSet]) -> None:
+    """Raise ImageError if one of ``images``, to calibrate with, is also in ``test``, called ``name``.
+
+    ``test`` is all of it, or its parts one after the other.
+    """
+    digests = image_digests.split(image_digests.digests(images.images))
+    known, found = set(digests), set[bytes]()
+    for part in test:
+        found |= known.intersection(image_digests.split(image_digests.digests(part.images)))
+    shared = [row for row, digest in enumerate(digests) if digest in found]
     if shared:
         raise ImageError(
             f"{len(shared):,} of the {count_text(len(images.images), 'image')} of {images.name} are "
-            f"also in {test.name} "
-            f"(the first is image {shared[0]}), and accuracy on {test.name} would be too optimistic: "
+            f"also in {name} "
+            f"(the first is image {shared[0]}), and accuracy on {name} would be too optimistic: "
             "calibrate with other images, or accept that with --allow-overlap"
         )
 

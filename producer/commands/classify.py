@@ -8,7 +8,7 @@ from functools import partial
 import typer
 
 from producer.commands.shared import options as o
-from producer.commands.shared.reading import inputs_of, print_notes, read, read_request
+from producer.commands.shared.reading import inputs_of, print_notes
 from producer.commands.shared.request import takes_request
 from producer.runs.request import ClassificationRequest
 from schema.errors import ParameterError
@@ -41,9 +41,8 @@ def classify(
         raise typer.BadParameter(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
-    from producer.calibration.enqueue import refuse_shared_images
     from producer.commands.shared import calibrating, submission
-    from producer.intake.find import source_for
+    from producer.intake.find import read_or_open
 
     budget_us = o.microseconds(calibrate_budget)
     if budget_us is not None and not request.solver.is_remote:
@@ -51,14 +50,13 @@ def classify(
     request = request.in_zone(o.zone_name(None))
     request.options(datetime.now(UTC), key)  # a wrong key or deadline is refused before anything starts
     takes = inputs_of(request.network)
-    source = None if dry_run or calibrate is not None else source_for(request, takes)
-    images = read_request(request, takes) if source is None else source.head()
+    images, source = read_or_open(request, takes)
     print_notes(images)
     prepare = None
     if calibrate is not None:
-        validation = read(calibrate, None, None, request.preprocessing, takes)
+        validation = calibrating.read_validation(_validation(request, calibrate), takes)
         if not allow_overlap:
-            refuse_shared_images(validation, images)
+            calibrating.refuse_shared(validation, images, source)
         prepare = partial(
             calibrating.calibrate_first,
             request=request,
@@ -67,7 +65,13 @@ def classify(
             budget_us=budget_us,
         )
     if dry_run:
-        submission.estimate(request, images, key, embedded=embedded, workers=workers, json=json)
+        submission.estimate(request, images, source, key, embedded=embedded, workers=workers, json=json)
     else:
         what = (request, images, key, prepare, source)
         submission.send(*what, embedded=embedded, workers=workers, detach=detach, json=json)
+
+
+def _validation(request: ClassificationRequest, data: str) -> ClassificationRequest:
+    """Return the request for the images ``data`` to calibrate with, prepared as those of ``request``."""
+    names = ("read_as", "resize", "fit", "invert", "skip_unreadable")
+    return ClassificationRequest(data=data, **{name: getattr(request, name) for name in names})

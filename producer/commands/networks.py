@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,17 +12,10 @@ from producer.commands.shared import architectures, network_names, network_show
 from producer.commands.shared.help import App
 from producer.commands.shared.interrupting import explaining_interruption
 from producer.commands.shared.options import Detach, Workers, microseconds
-from producer.commands.shared.reading import (
-    ArrayKind,
-    Fitted,
-    Invert,
-    Resize,
-    SkipUnreadable,
-    inputs_of,
-    read,
-)
+from producer.commands.shared.reading import ArrayKind, Fitted, Invert, Resize, SkipUnreadable, inputs_of
 from producer.images.preprocessing import Fit, Preprocessing
 from producer.networks.starter import Further
+from producer.runs.request import ClassificationRequest
 from schema.errors import ParameterError
 from schema.parameters import TRANSFERS, Origin, Visible, solver
 from schema.quantities import count_text
@@ -69,9 +62,7 @@ Layers = Annotated[
     Path | None,
     typer.Option("--architecture", "-a", help="A .toml or .json file that describes the layers."),
 ]
-Validation = Annotated[
-    str, typer.Option("--data", "-d", help="Labelled images for validation, as for `classify`.")
-]
+Validation = Annotated[str, typer.Option("--data", "-d", help="Labelled images; of 64 MiB, some are drawn.")]
 SolverName = Annotated[
     str,
     typer.Option(
@@ -379,7 +370,11 @@ def calibrate(
 
     Example: `annealq networks calibrate digits --data digits --limit 300 --embedded`.
     """
-    from producer.commands.shared.calibrating import calibrate_and_print, grid_of, refuse_shared
+    from producer.commands.shared.calibrating import (
+        calibrate_and_print,
+        grid_of,
+        read_validation,
+    )
     from producer.commands.shared.session import open_app
 
     if detach and embedded:
@@ -391,8 +386,9 @@ def calibrate(
     grid = grid_of(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu, crossed=cross)
     if budget_us is not None and not chosen.is_remote:
         raise ParameterError(f"solver {chosen} has no qubits, and charges nothing: omit --budget")
-    preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as)
-    images = read(data, labels, limit, preprocessing, inputs_of(name))
-    refuse_shared(images, None if allow_overlap else test, preprocessing)
+    prepared: dict[str, Any] = {"read_as": read_as, "resize": resize, "fit": fit, "invert": invert}
+    prepared |= {"labels": labels and str(labels), "limit": limit, "skip_unreadable": skip_unreadable}
+    request = ClassificationRequest(data=data, **prepared)
+    images = read_validation(request, inputs_of(name), None if allow_overlap else test)
     with open_app(embedded=embedded, workers=workers, solver=chosen) as app_context:
         calibrate_and_print(app_context, images, name, chosen, grid, budget_us, detach=detach, json=json)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from producer.commands.ocean.samples import samples
+from producer.commands.service.read import read
 from producer.commands.shared.help import App
 from producer.commands.shared.options import MAX_NUMBER, Number
 from producer.commands.shared.watching import _show, follow_and_print, print_enqueued
@@ -26,8 +27,8 @@ app = App(
     no_args_is_help=True,
 )
 app.command()(bundle)
-
-app.command("samples")(samples)
+app.command()(samples)
+app.command()(read)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]

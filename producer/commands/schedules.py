@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from producer.commands.classify import classify
+from producer.commands.service.read import read_in_background
 from producer.commands.shared import options as o
 from producer.commands.shared.help import App
 from producer.commands.shared.reading import print_notes
@@ -184,10 +185,13 @@ def run(name: Name, json: o.Json = False) -> None:
 
     settings = load()
     with database(settings) as opened:
+        app_context = AppContext(settings, opened)
         number = schedules.fire_now(opened, name)
-        schedule_runner.enqueue_firing(AppContext(settings, opened), number)
+        schedule_runner.enqueue_firing(app_context, number)
         with opened.reading() as session:
             firing = schedules.firing(session, number)
+        if firing.run_id is not None:
+            read_in_background(app_context, firing.run_id)
     if json:
         print_json(asdict(firing))
     elif firing.state is FiringState.FAILED:

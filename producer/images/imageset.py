@@ -103,19 +103,13 @@ class ImageSet:
         Raises:
             ImageError: there are no labels, no class was given, or a class has no image.
         """
-        if self.labels is None:
-            raise ImageError(f"{self.name} has no labels to choose classes by: give a file of labels, too")
-        chosen = {str(name).strip(): _label(str(name).strip(), self.classes) for name in classes}
-        missing = [name for name, label in chosen.items() if label not in self.labels]
-        if missing or not chosen:
-            problem = f"has no image of class {printable(missing[0])!r}" if missing else "needs a class"
-            offer = _offer(self.labels, self.classes)
-            raise ImageError(f"{self.name} {problem}: choose among {offer}")
+        chosen = tuple(str(name).strip() for name in classes)
+        rows = rows_of_classes(self.name, self.labels, self.classes, chosen)
         origin = self.origin
         if origin is not None:  # a command chooses classes once, and before the limit
             is_first = origin.classes is None and origin.limit is None
-            origin = replace(origin, classes=tuple(chosen)) if is_first else None
-        return self._take(np.flatnonzero(np.isin(self.labels, list(chosen.values()))), origin)
+            origin = replace(origin, classes=tuple(dict.fromkeys(chosen))) if is_first else None
+        return self._take(rows, origin)
 
     def scalable(self) -> ImageSet:
         """Return the same images, whose pixels are scaled to the range of the network that takes them."""
@@ -151,6 +145,31 @@ class ImageSet:
             images = take_rows(images, rows)
         labels = None if labels is None else labels[rows]
         return replace(self, images=images, labels=labels, sources=sources, origin=origin)
+
+
+def rows_of_classes(
+    name: str, labels: NDArray[np.int64] | None, names: tuple[str, ...] | None, classes: Iterable[str]
+) -> NDArray[np.intp]:
+    """Return the rows whose label is one of ``classes``, ascending.
+
+    Args:
+        name: of the source, for messages.
+        labels: (N,) of all rows, or None.
+        names: of the classes of the source, or None.
+        classes: names, or labels as text.
+
+    Raises:
+        ImageError: there are no labels, no class was given, or a class has no row.
+    """
+    if labels is None:
+        raise ImageError(f"{name} has no labels to choose classes by: give a file of labels, too")
+    chosen = {each: _label(each, names) for each in classes}
+    present = set(np.unique(labels).tolist())
+    missing = [each for each, label in chosen.items() if label not in present]
+    if missing or not chosen:
+        problem = f"has no image of class {printable(missing[0])!r}" if missing else "needs a class"
+        raise ImageError(f"{name} {problem}: choose among {_offer(labels, names)}")
+    return np.flatnonzero(np.isin(labels, list(chosen.values())))
 
 
 def _label(name: str, classes: tuple[str, ...] | None) -> int:

@@ -10,7 +10,6 @@ from producer.images.locations import name_of, origin_of
 from producer.images.pieces.allowance import Allowance
 from producer.images.preprocessing import AS_IS, Changes, Preprocessing
 from producer.images.readers import FORMATS, Wanted
-from producer.images.stores import is_stored
 
 if TYPE_CHECKING:
     from producer.images.origin import DataOrigin
@@ -28,7 +27,7 @@ def open_pieces(
 
     The arguments are those of `producer.images.source.read_images`, and so is what is raised.
     """
-    if str(source) in (DIGITS, EXPLICIT_DIGITS) or is_stored(str(source)):
+    if str(source) in (DIGITS, EXPLICIT_DIGITS):
         return None
     path, part = locate(source) if part is None else (Path(source), part)
     known = FORMATS[kind_of(path)]

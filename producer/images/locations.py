@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from producer.images.formats import DIGITS, EXPLICIT_DIGITS, locate
 from producer.images.origin import DataOrigin
-from producer.images.stream import open_regular, printable, translate_errors
+from producer.images.stream import is_stand_in, open_regular, printable, translate_errors
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def name_of(path: Path, part: str | None) -> str:
 
 
 def file_digest(path: Path) -> str | None:
-    """Return the SHA-256 of the bytes of ``path``; None for a folder."""
+    """Return the SHA-256 of the bytes of ``path``; None for a folder, and for what an object store has."""
     with translate_errors(path):
-        if path.is_dir():
+        if path.is_dir() or is_stand_in(path):
             return None
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

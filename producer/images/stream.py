@@ -140,6 +140,26 @@ def open_stream(path: Path) -> Iterator[Stream]:
             yield Stream(unpacked, printable(path), size * DEFLATE_RATIO)
 
 
+_OPENERS: dict[Path, Callable[[Path], BufferedReader]] = {}
+
+
+def opened_by(folder: Path, open_file: Callable[[Path], BufferedReader] | None) -> None:
+    """Let `open_regular` open the files of ``folder`` by ``open_file``; None: by their paths again."""
+    if open_file is None:
+        _OPENERS.pop(folder, None)
+    else:
+        _OPENERS[folder] = open_file
+
+
+def is_stand_in(path: Path) -> bool:
+    """Return whether ``path`` is of a folder whose files are opened in another way."""
+    return _opener(path) is not None
+
+
+def _opener(path: Path) -> Callable[[Path], BufferedReader] | None:
+    return next((_OPENERS[each] for each in path.parents if each in _OPENERS), None)
+
+
 @contextmanager
 def open_regular(path: Path) -> Iterator[BufferedReader]:
     """Open the regular file ``path`` for reading, without decompressing it.
@@ -150,7 +170,8 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
     with translate_errors(path):
         if not is_regular(path.stat().st_mode):
             raise ImageError(f"{printable(path)} is not a regular file: save it to one first")
-        with path.open("rb") as file:
+        open_file = _opener(path)
+        with path.open("rb") if open_file is None else open_file(path) as file:
             yield file
 
 

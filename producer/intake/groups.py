@@ -26,18 +26,18 @@ def groups(parts: Iterable[Part], batch_size: int) -> Iterator[Part]:
     count = 0
     for part in parts:
         if waiting and part.shard != waiting[0].shard:
-            yield _joined(waiting)
+            yield joined(waiting)
             waiting, count = [], 0
         waiting.append(part)
         count += len(part.rows)
         size = _group_size(part, batch_size)
         while count >= size:
-            whole = _joined(waiting)
+            whole = joined(waiting)
             yield whole.cut(0, size)
             waiting = [] if count == size else [whole.cut(size, count)]
             count -= size
     if waiting:
-        yield _joined(waiting)
+        yield joined(waiting)
 
 
 def rows_of(
@@ -88,7 +88,8 @@ def _group_size(part: Part, batch_size: int) -> int:
     return batches * batch_size
 
 
-def _joined(parts: Sequence[Part]) -> Part:
+def joined(parts: Sequence[Part]) -> Part:
+    """Return all rows of ``parts``, at least one, in their order, as of the file of the first."""
     if len(parts) == 1:
         return parts[0]
     images = [part.images for part in parts]

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from producer.images.origin import DataOrigin
 from producer.intake.groups import groups, grown_digest, rows_of
 from producer.intake.references import shard_of
 from producer.intake.source import LargeSource, Part, SourceFile, difference
 from producer.intake.verify import require_same_images
+from producer.intake.waiting import LEASE, origin_of, shown_origin
 from producer.networks.choose import network_of_run
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
@@ -59,6 +59,10 @@ class _Open:
     position: _Position
     has_ended: bool
 
+    def match(self, group: Part) -> Part:
+        """Return ``group`` as the network takes it; raise ImageError if it cannot."""
+        return group._replace(images=match_images(group.images, self.network, int(group.rows[0])))
+
 
 def is_open(session: Session, run: int) -> bool:
     """Return whether ``run``, which is not finished, has images that are not read yet, or may have."""
@@ -70,12 +74,6 @@ def is_open(session: Session, run: int) -> bool:
     if row is None or row.run_state in FINISHED_RUNS or row.paused_by is PausedBy.DEADLINE:
         return False
     return row.state is not IntakeState.ENDED
-
-
-def origin_of(session: Session, run: int) -> DataOrigin:
-    """Return where the images of ``run``, which has an intake, are read from."""
-    data = session.execute(select(Run.data).where(Run.id == run)).scalar_one()
-    return DataOrigin.from_dict(data)
 
 
 def read_on(
@@ -99,7 +97,7 @@ def read_on(
     """
     opened = _take_up(database, run, source)
     if changed := difference(opened.files, source.files):
-        require_same_images(database, run, source, opened.network, opened.batch_size, changed)
+        require_same_images(database, run, source, opened.match, opened.batch_size, changed)
     position = first = opened.position
     report(first.images)
     if opened.has_ended:
@@ -110,16 +108,16 @@ def read_on(
                 position = _append(database, opened, position, source, group)
                 report(position.images)
                 notify()
-        if position.rows < source.count and not source.origin.skip_unreadable:
-            raise ImageError(f"{source.name} ends there and announces {source.count:,}: fetch it again")
+        if position.rows < source.end and not source.origin.skip_unreadable:
+            raise ImageError(f"{source.name} ends there and announces {source.end:,}: fetch it again")
     except (ImageError, ShardError) as error:
         why = f"reading stopped after {count_text(position.images, 'image')}: {error}"
-        _stop(database, run, why)
+        stop_reading(database, run, why)
         raise ImageError(
             f"run {run}: {why}; repair that, and read on by `annealq runs resume {run}`, or end the run by "
             f"`annealq runs cancel {run}`"
         ) from error
-    _end(database, run, position, source.count)
+    _end(database, run, position, source.end)
     notify()
 
 
@@ -157,7 +155,7 @@ def _take_up(database: Database, run: int, source: LargeSource) -> _Open:
             batch_size=intake.batch_size,
             by_reference=intake.by_reference,
             files=tuple(SourceFile.from_dict(file) for file in intake.files),
-            position=_Position(*row, before.notes),
+            position=_Position(*row, shown_origin(session, run).notes),
             has_ended=has_ended,
         )
 
@@ -175,7 +173,7 @@ def _append(
 ) -> _Position:
     """Add ``group`` of ``source`` to the run in one transaction; return where it is then."""
     first = position.images
-    matching = group._replace(images=match_images(group.images, opened.network, int(group.rows[0])))
+    matching = opened.match(group)
     shard = shard_of(source, group, matching) if opened.by_reference else None
     batches = rows_of(matching, first, position.batches, opened.batch_size, shard)
     grown = _Position(
@@ -188,9 +186,10 @@ def _append(
     try:
         with database.transaction() as session:
             now = database.now(session)
-            append_batches(session, opened.run, batches, first, grown.rows, grown.content_sha256, now=now)
+            what = (opened.run, batches, first, grown.rows, grown.content_sha256)
+            append_batches(session, *what, now=now, leased_until=now + LEASE)
             if grown.notes != position.notes:
-                origin = replace(origin_of(session, opened.run), notes=grown.notes)
+                origin = replace(shown_origin(session, opened.run), notes=grown.notes)
                 session.execute(update(Run).where(Run.id == opened.run).values(data=origin.to_dict()))
             reach(CrashPoint.INTAKE_WRITTEN)
     except StaleState:
@@ -211,7 +210,8 @@ def _ended_meanwhile(session: Session, run: int, images: int) -> StaleState:
     )
 
 
-def _stop(database: Database, run: int, why: str) -> None:
+def stop_reading(database: Database, run: int, why: str) -> None:
+    """Stop the intake of ``run``, which is being read, because of ``why``."""
     with database.transaction() as session:
         now = database.now(session)
         source, target = IntakeState.READING, IntakeState.STOPPED

@@ -31,6 +31,8 @@ def refuse_unnamed(source: LargeSource) -> None:
             f"{source.name} holds pixels as bytes, whose shape workers do not know: write them as lists, or "
             f"{_WAY_OUT}"
         )
+    if source.stored is not None:
+        raise ImageError(f"{source.name} is in an object store, which workers do not read: {_WAY_OUT}")
     origin = source.origin
     if origin.resize is not None or origin.invert or origin.scale_pixels or origin.skip_unreadable:
         raise ImageError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from producer.intake.groups import groups, rows_of
-from producer.intake.source import LargeSource
-from producer.networks.chosen import ChosenNetwork
-from producer.networks.compatibility import match_images
+from producer.intake.source import LargeSource, Part
 from schema.database import Database
 from schema.errors import ImageError
 from schema.tables import Batch, BatchImages
@@ -18,7 +18,7 @@ def require_same_images(
     database: Database,
     run: int,
     source: LargeSource,
-    network: ChosenNetwork,
+    match: Callable[[Part], Part],
     size: int,
     changed: str,
 ) -> None:
@@ -27,6 +27,7 @@ def require_same_images(
     So files that were only copied, or repaired behind the rows that were read, may be read on.
 
     Args:
+        match: makes what the network of the run takes of some images.
         size: images of a batch.
         changed: what is different about the files of ``source``.
 
@@ -37,8 +38,7 @@ def require_same_images(
         stored = _checksums(session, run)
     first = 0
     for group in groups(source.read(), size):
-        matching = group._replace(images=match_images(group.images, network, int(group.rows[0])))
-        for batch in rows_of(matching, first, 0, size):
+        for batch in rows_of(match(group), first, 0, size):
             if not stored:
                 return
             known, sha256 = stored.pop(0)

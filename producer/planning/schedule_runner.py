@@ -20,6 +20,8 @@ from sqlalchemy import select, update
 
 from producer import jobs
 from producer.context import AppContext
+from producer.intake.find import read_or_open
+from producer.intake.process import reading
 from producer.networks.choose import inputs
 from producer.runs.request import ClassificationRequest
 from schema.database import transition
@@ -47,9 +49,10 @@ def serve(app: AppContext, stop: threading.Event) -> None:
             sys.stderr.write(f"database not reachable: {error}\n")
             sys.stderr.flush()
 
-    run_while_leading(
-        app.database, ROLE, enqueue_due, stop, lease_s=LEASE_S, every_s=EVERY_S, on_outage=report
-    )
+    with reading(app.settings, app.database):
+        run_while_leading(
+            app.database, ROLE, enqueue_due, stop, lease_s=LEASE_S, every_s=EVERY_S, on_outage=report
+        )
 
 
 def due_firings(app: AppContext) -> list[int]:
@@ -103,12 +106,13 @@ def _enqueue(app: AppContext, firing: int) -> tuple[int, str | None]:
     if earlier is not None:  # enqueued by a process that crashed; the data may have changed since
         return earlier, None
     request = ClassificationRequest.from_dict(row.request)
-    images = request.read(takes=inputs(app.database, request.network))
+    images, source = read_or_open(request, inputs(app.database, request.network))
     if images.origin is not None:
         due = replace(images.origin, schedule=row.name, due_at=row.due_at.isoformat())
         images = replace(images, origin=due)
-    run, _ = jobs.submit(app, request, images, key)
-    return run.id, images.digest()
+        source = None if source is None else replace(source, origin=due)
+    run, _ = jobs.submit(app, request, images, key, source=source, background=source is not None)
+    return run.id, images.digest() if source is None else source.digest()
 
 
 def key_of(name: str, due_at: datetime) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from producer.images.imageset import ImageSet
 from producer.images.pieces.allowance import Allowance
+from producer.intake.find import read_or_open
 from producer.networks import choose
 from producer.runs.enqueue import check_run
 from producer.runs.request import ClassificationRequest
@@ -37,7 +38,8 @@ class FiringSummary:
 
     Attributes:
         missed: number of earlier due times, missed in a downtime, that it replaces.
-        changed: whether its data differ from those when the schedule was added; None: not known.
+        changed: whether its data differ from those when the schedule was added, or the files of a large
+            source; None: not known.
     """
 
     firing_id: int
@@ -75,7 +77,7 @@ def add(
     """Store ``request`` in ``database`` as schedule ``name``; it becomes a run whenever ``cron`` is due.
 
     Its images are read now, within ``allowance``, and returned, so that a request that cannot be classified
-    is refused immediately.
+    is refused immediately; of a large source, the first ones are.
 
     Raises:
         InputError: the name is taken or not valid, the request cannot be classified, or its deadline is a
@@ -89,7 +91,7 @@ def add(
         raise ParameterError(
             f"deadline {request.deadline} is a single date, but a schedule repeats: give a time, as in 06:00"
         )
-    images = request.read(allowance, choose.inputs(database, request.network))
+    images, source = read_or_open(request, choose.inputs(database, request.network), allowance)
     network = choose.get_or_install_network(database, images, request.network)
     with database.reading() as session:
         options = request.options(database.now(session))
@@ -103,7 +105,7 @@ def add(
             "cron": cron.text,
             "zone": cron.zone_name,
             "request": request.to_dict(),
-            "data_sha256": images.digest(),
+            "data_sha256": images.digest() if source is None else source.digest(),
             "next_at": cron.after(now),
             "planned_at": now,
             "created_at": now,

@@ -20,8 +20,8 @@ def digests(images: ImageArray) -> bytes:
 
 def shared_images(some: bytes, others: bytes) -> list[int]:
     """Return indices of the images of ``some`` that are in ``others``, both packed by :func:`digests`."""
-    other_digests = set(_split(others))
-    return [index for index, digest in enumerate(_split(some)) if digest in other_digests]
+    other_digests = set(split(others))
+    return [index for index, digest in enumerate(split(some)) if digest in other_digests]
 
 
 def seal(packed: bytes) -> bytes:
@@ -43,5 +43,6 @@ def unseal(data: bytes, images: int) -> bytes:
     return packed
 
 
-def _split(packed: bytes) -> list[bytes]:
+def split(packed: bytes) -> list[bytes]:
+    """Return the digest of each image of those ``packed`` by :func:`digests`."""
     return [packed[start : start + _BYTES] for start in range(0, len(packed), _BYTES)]

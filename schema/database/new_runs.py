@@ -57,6 +57,7 @@ def append_batches(
     content_sha256: str,
     *,
     now: datetime,
+    leased_until: datetime,
 ) -> None:
     """Add ``batches`` to ``run``, whose images are being read, by ``session``.
 
@@ -64,6 +65,7 @@ def append_batches(
         before: the number of images that it has; the first of ``batches`` begins there.
         rows: of the source that are read with ``batches``.
         content_sha256: of the run with ``batches``.
+        leased_until: until then no other process reads on.
 
     Raises:
         StaleState: another process has added batches, or the run or its intake has ended or stopped.
@@ -77,8 +79,9 @@ def append_batches(
         "batches": Run.batches + len(batches),
         "content_sha256": content_sha256,
     }
+    read = {"read_at": now, "rows": rows, "leased_until": leased_until, "attempts": 0}
     moved = update(Run).where(Run.id == run, Run.images == before, is_open, in_time).values(**values)
-    for guarded in (reading.values(read_at=now, rows=rows).returning(Intake.id), moved.returning(Run.id)):
+    for guarded in (reading.values(**read).returning(Intake.id), moved.returning(Run.id)):
         if session.execute(guarded).first() is None:
             raise StaleState(f"run {run} has no longer {before} images, or is not read any more")
     _insert_batches(session, run, batches, now=now)

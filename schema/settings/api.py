@@ -28,6 +28,12 @@ class ApiSettings(TomlSettings):
     max_decoded_mb: float = Field(
         default=200.0, gt=0, le=2048, description="Megabytes of one request's images after unpacking."
     )
+    uploads_mb: float = Field(
+        default=10_000.0,
+        gt=0,
+        le=10_000_000,
+        description="Megabytes (10^6) of uploaded files that wait in the home folder until they are read.",
+    )
     threads: int = Field(default=8, ge=1, le=64, description="Requests that one process handles at a time.")
     memory_mb: float = Field(
         default=512.0,
@@ -76,6 +82,11 @@ class ApiSettings(TomlSettings):
     def max_decoded(self) -> int:
         """Return the limit of one request's images after unpacking, in bytes."""
         return int(self.max_decoded_mb * 1e6)
+
+    @property
+    def uploads(self) -> int:
+        """Return the limit of uploaded files that wait to be read, in bytes."""
+        return int(self.uploads_mb * 1e6)
 
     @property
     def memory(self) -> int:

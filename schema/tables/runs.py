@@ -36,7 +36,7 @@ from schema.states import (
 )
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0023"  # the migration that creates exactly these tables
+REVISION = "0024"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -156,6 +156,11 @@ class Intake(Base):
     files: Mapped[list[dict[str, Any]]]  # that are read: path, bytes and time of the latest change
     batch_size: Mapped[int]  # images of each batch but the last of a file
     by_reference: Mapped[bool] = mapped_column(server_default=false())  # batches name rows of the files
+    background: Mapped[bool] = mapped_column(server_default=false())  # processes of the service read it on
+    source: Mapped[dict[str, Any] | None]  # where uploaded images are; None: as the run says
+    reader: Mapped[str | None] = mapped_column(String(160))  # the process that read it last
+    leased_until: Mapped[datetime | None]  # by the reader; then another one may read on
+    attempts: Mapped[int] = mapped_column(server_default="0")  # to read on, since batches were added last
     rows: Mapped[int] = mapped_column(BigInteger)  # of the source, that are read; some may have no image
     total: Mapped[int | None] = mapped_column(BigInteger)  # rows that the source announces
     error: Mapped[str | None] = mapped_column(Text)  # why it stopped

@@ -17,6 +17,7 @@ from producer.api.load.memory import MemoryBudget
 from producer.api.load.pools import Pools
 from producer.api.metrics.exposition import Metrics
 from producer.api.metrics.process import ProcessMetrics
+from producer.intake.process import ReaderProcess
 from schema.database import Database
 from schema.settings import ApiSettings, Settings
 
@@ -38,6 +39,7 @@ class Service:
     bodies: MemoryBudget
     decoded: MemoryBudget
     readiness: ReadinessCheck
+    reader: ReaderProcess
 
     @classmethod
     def build(cls, settings: Settings, api: ApiSettings, local: LocalAccess | None = None) -> Service:
@@ -49,7 +51,9 @@ class Service:
             ParameterError: the database's URL cannot be understood.
         """
         pools = Pools(api.threads)
-        database = Database(settings.database_url, connections=pools.threads + 1)  # last use of keys
+        database = Database(
+            settings.database_url, connections=pools.threads + 2
+        )  # last use of keys, waiting intakes
         bodies = MemoryBudget("bodies", api.memory // 2)
         decoded = MemoryBudget("images", api.memory)
         progress_feed = ProgressFeed(database, pools.live)
@@ -68,6 +72,7 @@ class Service:
             bodies,
             decoded,
             ReadinessCheck(database, settings.broker_url, pools.health),
+            ReaderProcess(settings, database),
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import typer
@@ -12,17 +13,20 @@ from producer.calibration.enqueue import DEFAULT_US, refuse_shared_images
 from producer.calibration.grid import ParameterGrid
 from producer.calibration.queries import CalibrationSummary
 from producer.commands.shared.interrupting import explaining_interruption
+from producer.commands.shared.reading import print_notes
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.images.preprocessing import Preprocessing
-from producer.images.source import read_images
+from producer.intake.drawn import drawn
+from producer.intake.find import read_at_once, read_or_open, source_for
+from producer.intake.source import LargeSource
 from producer.networks.choose import get_or_install_network
 from producer.reports.calibration import calibration_text
-from producer.reports.progress import watch_calibration
+from producer.reports.progress import StepBars, watch_calibration
 from producer.reports.terminal import page, print_json, screen
-from producer.runs.request import RunRequest
+from producer.runs.request import ClassificationRequest, RunRequest
 from schema.errors import ParameterError
+from schema.network.layers import Input
 from schema.parameters import Solver, Visible
 
 
@@ -126,10 +130,49 @@ def calibrate_first(
     screen().print(calibration_text(calibrate(app, validation, name, solver, grid, budget_us)))
 
 
-def refuse_shared(images: ImageSet, test: str | None, preprocessing: Preprocessing) -> None:
-    """Raise ImageError if one of ``images`` is also in the data ``test``, read with ``preprocessing``."""
+def refuse_shared(images: ImageSet, test: ImageSet, source: LargeSource | None = None) -> None:
+    """Raise ImageError if one of ``images`` is also in ``test``, or in ``source``, whose head it is."""
+    if source is None:
+        refuse_shared_images(images, test.name, [test])
+        return
+    with StepBars(screen()) as steps:
+        advance = steps.start_step(f"comparing with {source.name}", source.count)
+
+        def parts() -> Iterator[ImageSet]:
+            for part in source.read():
+                yield part.images
+                advance(len(part.rows))
+
+        refuse_shared_images(images, source.name, parts())
+
+
+def read_validation(
+    request: ClassificationRequest,
+    takes: Callable[[bool], Input | None] | None = None,
+    test: str | None = None,
+) -> ImageSet:
+    """Return the images of ``request`` to calibrate with; of a large source some are drawn.
+
+    A calibration stores its images in one row, so that they are held in memory. What was changed, left out or
+    drawn is printed.
+
+    Args:
+        takes: as for `producer.images.source.read_images`.
+        test: other data, prepared in the same way, with which they may share no image.
+
+    Raises:
+        ImageError: they cannot be used, or are among those of ``test``.
+    """
+    source = source_for(request, takes)
+    if source is None:
+        images = read_at_once(request, takes)
+    else:
+        with StepBars(screen()) as steps:
+            images = drawn(source, report=steps.start_step(f"reading {source.name}", source.end))
+    print_notes(images)
     if test is not None:
-        refuse_shared_images(images, read_images(test, preprocessing=preprocessing))
+        refuse_shared(images, *read_or_open(replace(request, data=test, labels=None, limit=None)))
+    return images
 
 
 def grid_of(

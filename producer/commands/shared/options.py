@@ -87,7 +87,8 @@ Calibrate = Annotated[
         "--calibrate",
         metavar="DATA",
         help="First fit all parameters that are not given on these labelled images, as `annealq networks "
-        "calibrate` does. None of them may be among the images that are classified.",
+        "calibrate` does; of 64 MiB and more, some are drawn. None of them may be among the images that are "
+        "classified.",
     ),
 ]
 CalibrateBudget = Annotated[

@@ -11,7 +11,7 @@ import typer
 from producer.commands.shared.interrupting import INTERRUPTED
 from producer.commands.shared.request import declared
 from producer.images.preprocessing import Fit, Preprocessing, ReadAs
-from producer.runs.request import ClassificationRequest, RunRequest
+from producer.runs.request import RunRequest
 from schema.errors import StorageError
 from schema.messages import Message, Task
 from schema.parameters import fields_of
@@ -50,9 +50,9 @@ def read(
     ``takes`` is that of `producer.images.source.read_images`.
     """
     from producer.images.source import read_images
-    from producer.images.stores import fetched
+    from producer.images.stores import readable
 
-    with fetched(data) as source:
+    with readable(data) as source:
         images = _found_at(read_images(source, labels, preprocessing, takes=takes), data)
     print_notes(images)
     return images if limit is None else images.limit(limit)
@@ -74,16 +74,6 @@ def inputs_of(name: str | None) -> Callable[[bool], Input | None]:
             return None
 
     return find
-
-
-def read_request(
-    request: ClassificationRequest, takes: Callable[[bool], Input | None] | None = None
-) -> ImageSet:
-    """Return the images of ``request``, also those at an address of an object store; raise as its `read`."""
-    from producer.images.stores import fetched
-
-    with fetched(request.data) as source:
-        return _found_at(replace(request, data=source).read(takes=takes), request.data)
 
 
 def _found_at(images: ImageSet, data: str) -> ImageSet:
@@ -122,7 +112,7 @@ def read_all(app: AppContext, run: int, source: LargeSource, key: str | None = N
     from producer.reports.progress import StepBars
     from producer.reports.terminal import screen
 
-    notifier, said = _Notifier(app, run), source.notes
+    notifier, said = GrowthHints(app, run), source.notes
     images = 0
     with StepBars(screen()) as steps:
         advance = steps.start_step("reading", source.count)
@@ -161,7 +151,8 @@ def resume_run(
         AnnealqError: as `control.resume` and `read_on` say.
     """
     from producer.intake.find import source_of
-    from producer.intake.read_on import is_open, origin_of
+    from producer.intake.read_on import is_open
+    from producer.intake.waiting import origin_of
     from producer.networks.choose import inputs
     from producer.runs import control, queries
 
@@ -183,7 +174,7 @@ def resume_run(
     return f"run {run} continues with {count_text(left, 'batch')} left: `annealq runs watch {run}`"
 
 
-class _Notifier:
+class GrowthHints:
     """Tells workers of new batches, at most once a second, and of the end."""
 
     def __init__(self, app: AppContext, run: int) -> None:

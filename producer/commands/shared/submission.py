@@ -126,6 +126,7 @@ def _offer_calibration(app: AppContext, images: ImageSet, run: int) -> None:
 def estimate(
     request: RunRequest,
     images: ImageSet,
+    source: LargeSource | None,
     key: str | None,
     *,
     embedded: bool,
@@ -137,44 +138,47 @@ def estimate(
     An embedding that is found for it is stored.
 
     Args:
+        source: has the images, if they are read in pieces; ``images`` are its first.
         key: idempotency key; an earlier run with it decides which calibration is used.
         embedded, workers: as for `open_app`.
         json: print one JSON object instead of a table.
     """
+    count = len(images.images) if source is None else source.count
     if request.target is not None:
-        _print_front(request, images, key, json=json)
+        _print_front(request, images, count, key, json=json)
         return
-    check = _checks(request, images, key, calibrates=False)
+    check = _checks(request, images, key, source, calibrates=False)
     if not request.solver.is_remote:
         check_database(load(), check)
-        costs = reports_solver.free(request.solver, images.name, len(images.images))
+        costs = reports_solver.free(request.solver, images.name, count)
     else:
         with open_app(embedded=embedded, workers=workers, solver=request.solver, check=check) as app:
-            costs = _dry_run(app, request, images, key)
+            costs = _dry_run(app, request, images, count, key)
     if json:
         print_json(costs)
     else:
         page().print(reports_solver.costs_text(costs))
 
 
-def _print_front(request: RunRequest, images: ImageSet, key: str | None, *, json: bool) -> None:
+def _print_front(request: RunRequest, images: ImageSet, count: int, key: str | None, *, json: bool) -> None:
     """Print what the target of ``request`` and other accuracies would take; no worker is asked."""
     with database() as opened:
         network = get_or_install_network(opened, images, request.network)
         match_images(images, network)
         watching.print_network(network.pinned, network.reason)
-        promise = jobs.choose_for_target(opened, request, network, len(images.images), key).stored
+        promise = jobs.choose_for_target(opened, request, network, count, key).stored
     if json:
         print_json(promise)
     else:
         page().print(reports_parameters.front_text(promise))
 
 
-def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | None) -> dict[str, Any]:
+def _dry_run(
+    app: AppContext, request: RunRequest, images: ImageSet, count: int, key: str | None
+) -> dict[str, Any]:
     network = get_or_install_network(app.database, images, request.network)
     match_images(images, network)
     watching.print_network(network.pinned, network.reason)
-    count = len(images.images)
     completed = jobs.complete_parameters(app.database, request, network.id, network.name, count, key)
     parameters, calibration = completed.parameters, completed.calibration
     watching.print_reads(completed.reads_reason)
@@ -193,7 +197,7 @@ def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | 
             searched = prepare(0, REMOTE_BATCH_SIZE)
         with app.database.reading() as session:
             size = batch_size(session, network.id, request.solver, parameters, network.shape.nbytes)
-    costs = prepare(len(images.images), size)
+    costs = prepare(count, size)
     if searched is not None:  # the second dry run found the embedding that the first one searched
         costs = replace(costs, plan={**costs.plan, **{k: searched.plan[k] for k in ("found", "search_s")}})
     with app.database.reading() as session:

@@ -78,8 +78,16 @@ class CifarPieces:
             Shard(printable(file.path), start) for file, start in zip(self._files, starts, strict=False)
         )
 
+    def read_labels(self) -> NDArray[np.int64]:
+        """Return the label of each image, as `Pieces.read_labels` does."""
+        return np.concatenate([piece.labels for piece in self._unprepared(0) if piece.labels is not None])
+
     def read(self, first: int = 0) -> Iterator[Piece]:
         """Yield the images from row ``first`` on, as `Pieces.read` does."""
+        for piece in self._unprepared(first):
+            yield replace(piece, images=prepare(piece.images, self._preprocessing, self._changes))
+
+    def _unprepared(self, first: int) -> Iterator[Piece]:
         for number, (file, shard) in enumerate(zip(self._files, self.shards, strict=True)):
             size = file.version.head + PIXELS
             start = max(first - shard.first, 0)
@@ -90,8 +98,7 @@ class CifarPieces:
                     data = np.frombuffer(opened.read(wanted), np.uint8)
                     if len(data) < wanted:
                         raise ImageError(f"{shard.path} changed while it was read: try again")
-                    piece = _piece(data.reshape(-1, size), number, shard.first + row, file)
-                    yield replace(piece, images=prepare(piece.images, self._preprocessing, self._changes))
+                    yield _piece(data.reshape(-1, size), number, shard.first + row, file)
 
 
 def _piece(records: NDArray[np.uint8], shard: int, row: int, file: _Records) -> Piece:

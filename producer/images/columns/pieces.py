@@ -63,6 +63,19 @@ class ColumnPieces(UniformPieces):
         super().__init__(preprocessing, changes, "rows")
         self._refuse_doubtful(preprocessing.read_as)
 
+    def read_labels(self) -> NDArray[np.int64] | None:
+        """Return the label of each row, as `Pieces.read_labels` does."""
+        column = self._labels.column
+        if column is None:
+            return None
+        with translate_pyarrow(self.name):
+            return np.concatenate(
+                [
+                    self._labels.read(batch.column(column), first, self.name)
+                    for _, first, batch in self._table.batches([column], 0, self._allowance.whole)
+                ]
+            )
+
     def _read(
         self, first: int, preprocessing: Preprocessing, changes: Changes, at_a_time: int | None = None
     ) -> Iterator[Piece]:

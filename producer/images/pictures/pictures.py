@@ -12,6 +12,9 @@ from producer.images.pieces.uniform import UniformPieces
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from producer.images.pictures.entry import Pictures
     from producer.images.pieces.allowance import Allowance
     from producer.images.preprocessing import Changes, Preprocessing
@@ -41,6 +44,10 @@ class PicturePieces(UniformPieces):
         allowance.labels(self.count if self.labelled else 0)
         allowance.images(1 if preprocessing.skip_unreadable else self.count)
         super().__init__(preprocessing, changes, "pictures")
+
+    def read_labels(self) -> NDArray[np.int64] | None:
+        """Return the label of each picture, as `Pieces.read_labels` does."""
+        return self._pictures.labels
 
     def _read(
         self, first: int, preprocessing: Preprocessing, changes: Changes, at_a_time: int | None = None

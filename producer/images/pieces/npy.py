@@ -44,6 +44,9 @@ class NpyPieces:
         self.shards = (Shard(printable(path.absolute()), 0),)
         self._row_bytes = math.prod(self._stored)
 
+    def read_labels(self) -> None:
+        """Return None: a .npy file of images has no labels."""
+
     def read(self, first: int = 0) -> Iterator[Piece]:
         """Yield the images from row ``first`` on; raise ImageError if the file ends before the last one."""
         step = max(1, _PIECE_BYTES // self._row_bytes)

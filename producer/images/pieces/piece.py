@@ -74,6 +74,13 @@ class Pieces(Protocol):
     def shards(self) -> tuple[Shard, ...]:
         """Return the files of the source, in the order of their rows."""
 
+    def read_labels(self) -> NDArray[np.int64] | None:
+        """Return the label of each row, (count,) int64, without decoding images; None: there are none.
+
+        Raises:
+            ImageError: as `read`.
+        """
+
     def read(self, first: int = 0) -> Iterator[Piece]:
         """Yield the rows from number ``first`` on, in their order; rows before it are not decoded.
 

@@ -137,5 +137,4 @@ def test_small_sets_are_read_at_once(shards: Path, tmp_path: Path) -> None:
     assert found is not None
     assert (found.name, found.count, found.origin.limit) == ("mine", 65_536, None)
     assert source_for(ClassificationRequest(data=str(tmp_path / "a.npy"), limit=65_535)) is None
-    assert source_for(ClassificationRequest(data=str(tmp_path / "a.npy"), classes=("1",))) is None
     assert source_for(ClassificationRequest(data=str(tmp_path / "a.npy"), resize="28")) is None

@@ -415,10 +415,10 @@ def test_on_qubits_settings_differ_from_the_first_in_one_value_unless_crossed() 
 
 def test_images_in_both_sets_are_found() -> None:
     some, others = some_images(20, seed=1), some_images(20, seed=2)
-    enqueue.refuse_shared_images(some, others)
+    enqueue.refuse_shared_images(some, "others", [others])
     mixed = replace(others, images=np.concatenate([others.images[:5], some.images[[7, 3]]]))
     with pytest.raises(ImageError, match=r"2 of the 20 images.*image 3.*--allow-overlap"):
-        enqueue.refuse_shared_images(some, mixed)
+        enqueue.refuse_shared_images(some, "mixed", [mixed.limit(5), mixed.skip(5)])
     digests = [image_digests.digests(each.images) for each in (mixed, some)]
     assert image_digests.shared_images(*digests) == [5, 6]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 from sqlalchemy import select, update
 
 from producer.context import AppContext
+from producer.intake import find, groups
+from producer.intake.background import read_waiting
 from producer.networks.chosen import ChosenNetwork
 from producer.planning import schedule_runner, schedules
 from producer.runs.request import ClassificationRequest
+from producer.runs.results import images as images_of
 from schema.calendar.cron import Cron
 from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError
@@ -280,3 +284,35 @@ def test_the_command_line_adds_what_classify_takes(
         assert refused.value.exit_code == 2
     with pytest.raises(AssertionError, match="No such option"):
         cli("schedules", "add", "other", *when, "--", *what, "--raeds", 3)
+
+
+def test_a_large_source_is_enqueued_with_its_first_batches_and_read_on(
+    timed: Database,
+    clock: Clock,
+    at: AppContext,
+    network: ChosenNetwork,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(find, "READ_IN_PIECES_BYTES", 0)
+    monkeypatch.setattr(groups, "_GROUP_BYTES", 100 * 64)
+    pixels = np.random.default_rng(0).integers(0, 17, (500, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", pixels)
+    request = ClassificationRequest(str(tmp_path / "a.npy"), asked={"reads": 7})
+    schedules.add(timed, "nightly", NIGHTLY, request)
+    numbers = []
+    for changes in (False, True):
+        clock.forward(DAY_S)
+        if changes:
+            os.utime(tmp_path / "a.npy", ns=(1, 1))
+        reconciled(timed)
+        schedule_runner.enqueue_firing(at, fired(timed)[-1].id)
+        run = runs(timed)[-1]
+        assert run.images < len(pixels)
+        assert run.data is not None
+        assert run.data["schedule"] == "nightly"
+        assert read_waiting(timed, tmp_path) == [run.id]
+        with timed.reading() as session:
+            np.testing.assert_array_equal(images_of(session, run.id)[0], pixels)
+            numbers.append([firing.changed for firing in schedules.firings(session, "nightly")])
+    assert numbers == [[False], [True, False]]

@@ -82,6 +82,9 @@ def list_schedules(service: Shared, _caller: Admin) -> JSONResponse:
 def add_schedule(service: Shared, _caller: Admin, body: ScheduleBody) -> JSONResponse:
     """Add a schedule of `run`, whose data are read now, as a check, and again each time it is due.
 
+    Of a large set, the first images are read now; when it is due, the run is enqueued with these, and the
+    process that starts it reads on.
+
     `annealq up` or `schedules serve` starts its runs, on a machine that can read the data by the same path.
     """
     cron = Cron.parse(body.cron, body.tz)

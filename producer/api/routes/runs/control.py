@@ -14,6 +14,7 @@ from producer.api.keys.authentication import Submitter
 from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import CancelledRun, ResumedRun, RunStateNow
 from producer.api.routes.runs.conflicts import conflicts, new_budget_us
+from producer.intake import background
 from producer.runs import control
 from producer.runs.request import MAX_BUDGET_US
 from schema.states import RunState
@@ -79,5 +80,7 @@ def resume_run(
     budget_us = None if body.budget_s is None else new_budget_us(caller, body.budget_s)
     with conflicts('; POST /v1/runs/RUN/resume takes {"budget_s": SECONDS}, {"now": true}, {"qpu": NAME}'):
         batches = control.resume(service.database, run, budget_us, at_once=body.now, qpu=body.qpu, again=True)
+    if background.restart(service.database, run):
+        service.reader.wake()
     service.notifier.notify()
     return JSONResponse({"run_id": run, "batches_left": batches})

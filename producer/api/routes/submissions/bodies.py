@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any
 
-from fastapi import Header
+from fastapi import Header, Request
+from starlette.datastructures import FormData
 
 from producer.api.keys.keys import Caller
 from producer.api.load.memory import Take
+from producer.dashboard.web import transfers
 from schema.errors import ParameterError, RequestRefused
 
 # Bytes. Parsing them and making an array of them stops all other threads of Python for 0.1 s.
 MAX_JSON = 4_000_000
 _JSON_OBJECTS = 25  # bytes of Python objects for each byte of JSON: an empty list is 3 bytes, and 64 + 8
 _MAX_KEY = 200
+_MAX_FILES = 10_001
+_MAX_FIELDS = 100
+_MAX_FIELD = 100_000
 
 IdempotencyKey = Annotated[
     str | None,
@@ -25,6 +31,13 @@ IdempotencyKey = Annotated[
         description="Makes retries safe: the same key and request return the existing run.",
     ),
 ]
+
+
+def read_form(request: Request) -> AbstractAsyncContextManager[FormData]:
+    """Return the form of ``request``, whose files are deleted after the block; raise DiskFull."""
+    return transfers.read_form(
+        request, max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD
+    )
 
 
 def unsupported(kind: str) -> RequestRefused:

@@ -31,7 +31,7 @@ from producer.api.load.routing import PooledRoute
 from producer.api.models.answers import answer
 from producer.api.models.calibrations import SubmittedCalibration
 from producer.api.routes.submissions import uploads
-from producer.api.routes.submissions.bodies import IdempotencyKey, own_key, parse_json, unsupported
+from producer.api.routes.submissions.bodies import IdempotencyKey, own_key, parse_json, read_form, unsupported
 from producer.api.routes.submissions.options import LongText, Text, request_fields
 from producer.calibration import queries
 from producer.calibration.grid import ParameterGrid
@@ -195,7 +195,7 @@ async def submit_calibration(
         body = await request.body()
         return await service.pools.writes.run(_from_json, service, caller, body, idempotency_key)
     if kind == "multipart/form-data":
-        async with uploads.read_form(request) as parts:
+        async with read_form(request) as parts:
             items = parts.multi_items()
             return await service.pools.writes.run(_from_form, service, caller, items, idempotency_key)
     raise unsupported(kind)

@@ -21,6 +21,7 @@ from producer.api.load.routing import PooledRoute
 from producer.api.models.answers import answer
 from producer.api.models.catalogue import AddedNetwork, ShownNetwork
 from producer.api.routes.submissions import uploads
+from producer.api.routes.submissions.bodies import read_form
 from producer.api.routes.submissions.options import LongText, Text, request_fields
 from producer.api.routes.submissions.uploads import SentFile
 from producer.context import AppContext
@@ -122,7 +123,7 @@ async def add_network(request: Request, service: Shared, _caller: Admin) -> JSON
             415,
             "send multipart/form-data with files called `images` and `labels`, or one called `weights`",
         )
-    async with uploads.read_form(request) as parts:
+    async with read_form(request) as parts:
         return await service.pools.writes.run(_add, service, parts.multi_items())
 
 

@@ -21,13 +21,14 @@ from producer.api.live.links import links
 from producer.api.load.memory import Take
 from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import SubmittedRun
-from producer.api.routes.submissions import options, uploads
-from producer.api.routes.submissions.bodies import IdempotencyKey, own_key, parse_json, unsupported
+from producer.api.routes.submissions import large_sets, options, uploads
+from producer.api.routes.submissions.bodies import IdempotencyKey, own_key, parse_json, read_form, unsupported
 from producer.api.routes.submissions.options import RunBodyOptions
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.images.pieces.allowance import Allowance
+from producer.images.pieces.allowance import DECODING_BYTES, Allowance
+from producer.intake.source import LargeSource
 from producer.networks import choose
 from producer.runs import queries
 from producer.webhooks.addresses import check_url
@@ -81,12 +82,10 @@ def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -
     with service.decoded.account() as take:
         sent = options.from_json(parse_json(body, take))
         allowed = _allowance(service, caller, sent, key, take)
-        if sent.uri is not None:
-            takes = choose.inputs(service.database, sent.request().network)
-            images = uploads.read_uri(sent.uri, sent, service.api, allowed, takes)
-        else:
+        if sent.uri is None:
             images = uploads.read_numbers(sent)
-        return _respond(service, enqueue(service, caller, images, sent, key, allowed))
+            return _respond(service, enqueue(service, caller, images, sent, key, allowed))
+        return _respond(service, _enqueue_uri(service, caller, sent.uri, sent, key, allowed))
 
 
 def _allowance(
@@ -106,7 +105,7 @@ def _allowance(
 
 
 async def _from_form(request: HttpRequest, service: Service, caller: Caller, key: str | None) -> JSONResponse:
-    async with uploads.read_form(request) as parts:
+    async with read_form(request) as parts:
         sent = parts.multi_items()
         return await service.pools.writes.run(
             lambda: _respond(service, enqueue_parts(service, caller, sent, key))
@@ -126,9 +125,32 @@ def enqueue_parts(
     limits.refuse_above(service.database, caller, key)
     with service.decoded.account() as take:
         allowed = _allowance(service, caller, sent, key, take)
+        if sent.uri is not None:
+            return _enqueue_uri(service, caller, sent.uri, sent, key, allowed)
         takes = choose.inputs(service.database, sent.request().network)
-        images = uploads.read_sent(files, sent.uri, sent, service.api, allowed, takes)
-        return enqueue(service, caller, images, sent, key, allowed)
+        labels, home = next(iter(files["labels"]), None), service.settings.home
+        with large_sets.stored_set(files["images"], labels, home, service.api.uploads) as stored:
+            source = None
+            if stored is not None:
+                source = large_sets.large_upload(stored, sent, allowed, takes)
+            if stored is None or source is None:
+                images = uploads.read_sent(files, None, sent, service.api, allowed, takes)
+                return enqueue(service, caller, images, sent, key, allowed)
+            run = enqueue(service, caller, source.head(), sent, key, allowed, source)
+            stored.upload.stays = run.created
+            return run
+
+
+def _enqueue_uri(
+    service: Service, caller: Caller, uri: str, body: RunBodyOptions, key: str | None, allowed: Allowance
+) -> Enqueued:
+    """Enqueue a run of the images at ``uri``; those of a large source are read on in the background."""
+    takes = choose.inputs(service.database, body.request().network)
+    source = large_sets.large_uri(uri, body, service.api, allowed, takes)
+    if source is not None:
+        return enqueue(service, caller, source.head(), body, key, allowed, source)
+    images = uploads.read_uri(uri, body, service.api, allowed, takes)
+    return enqueue(service, caller, images, body, key, allowed)
 
 
 def _respond(service: Service, run: Enqueued) -> JSONResponse:
@@ -151,6 +173,7 @@ def enqueue(
     body: RunBodyOptions,
     key: str | None,
     allowed: Allowance,
+    source: LargeSource | None = None,
 ) -> Enqueued:
     """Commit a run of ``images`` with its webhook, and count it against the limits of ``caller``.
 
@@ -159,24 +182,25 @@ def enqueue(
         body: how to classify.
         key: idempotency key, as the caller chose it.
         allowed: what the images may need; reserves the memory of a batch, which is one row.
+        source: has more than ``images``, its first; processes of the service read on.
 
     Raises:
         InputError: images, network, parameters or key cannot be used. RequestRefused: 429, a limit of the
             caller's is reached. Nothing was written then.
     """
     request, webhook = body.request(), _webhook(service, caller, body)
-    images = request.select(images)
+    images = request.select(images) if source is None else images
+    count = len(images.images) if source is None else source.count
     if body.name is not None:
         images = replace(images, name=body.name)
 
-    images_of_batch = min(len(images.images), body.request().batch_size or LARGEST_DEFAULT)
-    allowed.whole(_BATCH_COPIES * images_of_batch * images.images[0].size)
+    _reserve_batch(images, count, body, allowed, DECODING_BYTES if source is not None else 0)
 
     def also(session: Session, run: int) -> None:
         if caller.owner_id is None:
             return  # this machine has no limits
         now = service.database.now(session)
-        limits.count_run(session, caller, run, len(images.images), request.solver, now=now)
+        limits.count_run(session, caller, run, count, request.solver, now=now)
 
     key_of_owner = None if key is None else own_key(caller, key)
     try:
@@ -193,10 +217,22 @@ def enqueue(
             },
             also=also,
             notify=service.notifier.notify,
+            source=source,
+            background=source is not None,
         )
     except IdempotencyConflict as error:  # its key is shown as the caller chose it
         raise IdempotencyConflict(str(error).replace(repr(key_of_owner), repr(key)), error.fields) from None
+    if source is not None:
+        service.reader.wake()
     return run
+
+
+def _reserve_batch(
+    images: ImageSet, count: int, body: RunBodyOptions, allowed: Allowance, least: int
+) -> None:
+    """Reserve the memory of a batch of a run of ``count`` images like ``images``, ``least`` bytes or more."""
+    images_of_batch = min(count, body.request().batch_size or LARGEST_DEFAULT)
+    allowed.whole(max(_BATCH_COPIES * images_of_batch * images.images[0].nbytes, least))
 
 
 def _named(body: RunBodyOptions) -> dict[str, Any]:

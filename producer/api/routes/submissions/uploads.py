@@ -8,20 +8,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from fastapi import Request
 from numpy.typing import NDArray
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 
 from producer.api.core.errors import printable
 from producer.api.load.memory import Take
-from producer.dashboard.web import transfers
 from producer.files import temporary
 from producer.images.arrays.idx import find_labels_file
 from producer.images.given import read_given
@@ -42,9 +40,6 @@ from schema.settings import ApiSettings
 from schema.shapes import ImageArray, ImageShape
 
 _MAX_DECODED_PIXELS = 2_000_000_000  # of all pictures of a request: about half a minute of one processor
-_MAX_FILES = 10_001
-_MAX_FIELDS = 100
-_MAX_FIELD = 100_000
 _KNOWN = (
     *(".npz", ".npy", ".csv", ".txt", ".idx", ".bin", ".zip", ".tar", ".tgz", ".parquet", ".arrow"),
     *SUFFIXES,
@@ -91,13 +86,6 @@ class Numbers(Protocol):
         """Return what is done to each image."""
 
 
-def read_form(request: Request) -> AbstractAsyncContextManager[FormData]:
-    """Return the form of ``request``, whose files are deleted after the block; raise DiskFull."""
-    return transfers.read_form(
-        request, max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD
-    )
-
-
 def sent_files(parts: Sequence[tuple[str, UploadFile | str]], *names: str) -> dict[str, list[SentFile]]:
     """Return the files of a form by name; raise ParameterError for one that is not among ``names``."""
     files: dict[str, list[SentFile]] = {name: [] for name in names}
@@ -121,7 +109,7 @@ def stored(sent: SentFile, name: str) -> Iterator[Path]:
         try:
             yield path
         except NetworkError as error:
-            raise NetworkError(str(error).replace(str(path), _base(sent.name))) from error
+            raise NetworkError(str(error).replace(str(path), base_name(sent.name))) from error
 
 
 def allowance(limits: ApiSettings, take: Take, expect: Callable[[int], None] | None = None) -> Allowance:
@@ -168,7 +156,7 @@ def read_files(
     """
     sent, preprocessing = files if labels is None else [*files, labels], options.preprocessing
     with temporary(), tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder:
-        paths = [_store(file, Path(folder), k) for k, file in enumerate(sent)]
+        paths = [store_file(file, Path(folder), k) for k, file in enumerate(sent)]
         label_path = None if labels is None else paths.pop()
         try:
             if len(paths) > 1:
@@ -179,10 +167,10 @@ def read_files(
         except ImageError as error:
             message = str(error)
             for path, file in zip([*paths, label_path], sent, strict=False):
-                message = message.replace(str(path), _base(file.name))
+                message = message.replace(str(path), base_name(file.name))
             raise ImageError(message) from error
     sources = (printable(files[0].name),) if is_picture(paths[0].name) else read.sources
-    name = _base(files[0].name)
+    name = base_name(files[0].name)
     return replace(read, name=name, sources=sources, origin=_sent(name))
 
 
@@ -253,17 +241,18 @@ def _outside(uri: str) -> RequestRefused:
     )
 
 
-def _store(sent: SentFile, folder: Path, number: int) -> Path:
-    """Write a file under a name of our own, with a known suffix of the sender's name."""
+def store_file(sent: SentFile, folder: Path, number: int) -> Path:
+    """Write ``sent`` to ``folder``, with ``number`` as its name and a known suffix of the sender's name."""
     suffixes = "".join(PurePosixPath(sent.name.lower()).suffixes[-2:])
     suffix = next((f"{s}{z}" for s in _KNOWN for z in ("", ".gz") if suffixes.endswith(s + z)), "")
     path = folder / f"{number:06}{suffix}"
+    sent.file.seek(0)
     with path.open("wb") as file:
         shutil.copyfileobj(sent.file, file)
     return path
 
 
-def _base(name: str) -> str:
+def base_name(name: str) -> str:
     """Return the last part of a sender's file name, for display."""
     return printable(name.replace("\\", "/").rpartition("/")[2])[:200] or "images"
 
@@ -279,8 +268,8 @@ def _read_pictures(
     for file in files:
         if not is_picture(file.name):
             raise ImageError(
-                f"{_base(file.name)}: several files must all be pictures; send one .npz, .npy, CSV or IDX "
-                "file alone"
+                f"{base_name(file.name)}: several files must all be pictures; send one .npz, .npy, CSV or "
+                "IDX file alone"
             )
     allowed.images(len(paths))
     allowed.pictures(len(paths), sum(map(announced_pixels, paths)))
@@ -297,7 +286,7 @@ def _read_pictures(
     numbers = None
     if labels is not None:
         numbers = to_labels(read_labels(labels, allowed), len(pixels), "labels")
-    names = tuple(_base(file.name) for file in files)
+    names = tuple(base_name(file.name) for file in files)
     return ImageSet("pictures", pixels, numbers, None, names, changes.notes(), origin=_sent("pictures"))
 
 
@@ -333,11 +322,11 @@ def _decode_all(
         for path, file in zip(paths[1:], files[1:], strict=True):
             picture = read_picture(path, replace(preprocessing, colour=colour), changes, allowed)
             if picture.ndim > first.ndim:
-                raise LaterColourError(_base(file.name))
+                raise LaterColourError(base_name(file.name))
             if picture.shape != first.shape:
                 raise DifferentSizesError(
-                    f"{_base(file.name)}: is {picture.shape[0]} x {picture.shape[1]} pixels, the first is "
-                    f"{first.shape[0]} x {first.shape[1]}",
+                    f"{base_name(file.name)}: is {picture.shape[0]} x {picture.shape[1]} pixels, the first "
+                    f"is {first.shape[0]} x {first.shape[1]}",
                     first.shape,
                     picture.shape,
                 )

@@ -1,4 +1,4 @@
-"""Addresses of object stores: copied while they are read, never with credentials, and by commands only."""
+"""Addresses of object stores: read in place, never with credentials, and by commands only."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from producer.commands.shared.reading import read, read_request
+from producer.commands.shared.reading import read
 from producer.images import stores
 from producer.images.preprocessing import AS_IS
 from producer.images.source import read_images
+from producer.intake.find import read_at_once
 from producer.runs.request import ClassificationRequest
 from schema.errors import ImageError
 
@@ -36,7 +37,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "bucket"
 
 
-def test_files_folders_and_parts_are_copied_while_they_are_read(bucket: Path) -> None:
+def test_files_folders_and_parts_are_read_in_place(bucket: Path) -> None:
     from PIL import Image
 
     np.savez(bucket / "a.npz", train_images=IMAGES, test_images=IMAGES[:2])
@@ -48,7 +49,7 @@ def test_files_folders_and_parts_are_copied_while_they_are_read(bucket: Path) ->
     assert found.origin is not None
     assert (found.name, found.origin.data) == ("a.npz:test", "s3://bucket/a.npz:test")
     request = ClassificationRequest(data="s3://bucket/a.npz:train", limit=2)
-    chosen = read_request(request)
+    chosen = read_at_once(request)
     np.testing.assert_array_equal(chosen.images, IMAGES[:2])
     assert chosen.origin is not None
     assert (chosen.origin.data, chosen.origin.limit) == ("s3://bucket/a.npz:train", 2)
@@ -82,8 +83,8 @@ def test_names_that_lead_out_and_too_much(bucket: Path, monkeypatch: pytest.Monk
     np.save(bucket / "set" / "a\\b.npy", IMAGES)
     with pytest.raises(ImageError, match="a file of a name that leads elsewhere"):
         read("s3://bucket/set", None, None, AS_IS)
-    monkeypatch.setattr(stores, "MAX_UNPACKED_BYTES", 10)
-    with pytest.raises(ImageError, match=r"has 1 file, .*, more than 1,000,000 or 10 bytes"):
+    monkeypatch.setattr(stores, "MAX_MEMBERS", 0)
+    with pytest.raises(ImageError, match=r"has 1 file, more than 0: name a part of it"):
         read("s3://bucket/set", None, None, AS_IS)
 
 
