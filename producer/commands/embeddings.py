@@ -12,6 +12,7 @@ from producer.commands.ocean import embeddings as exchanged
 from producer.commands.shared import options as o
 from producer.commands.shared.help import App
 from producer.commands.shared.request import Qpu, Tiles
+from schema.errors import ParameterError
 from schema.parameters import Parameters, Visible, solver
 from schema.quantities import count_text
 
@@ -215,6 +216,43 @@ def show_chip(
         print_json({**asdict(chip), **found.to_dict()})
     else:
         page().print(reports_solver.chip_text(chip, found))
+
+
+@app.command("twin")
+def fit_twin(
+    run: Annotated[int, typer.Argument(max=o.MAX_NUMBER, help="The number of a run, from `runs list`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .npz.")],
+    problems: Annotated[
+        int, typer.Option("--problems", min=1, max=20_000, help="Latest good problems to read.")
+    ] = 3_000,
+    json: o.Json = False,
+) -> None:
+    """Fit a twin of the chip that a run was sampled on, for the emulator: a chip with the same errors.
+
+    From the stored reads follow the field error of each chain, the errors of couplings, the temperature,
+    the qubits that are read wrongly and the drift. Errors that reads do not show are drawn at random. Runs
+    with `--gauge tile` or `unit` tell field errors from those of couplings. 400 problems of 100 reads take
+    about half a minute.
+
+    Then `annealq emulator --twin last-night.npz` is this chip.
+
+    Example: `annealq embeddings twin 12 --output last-night.npz`.
+    """
+    from producer.commands.shared.watching import fit_and_show
+    from producer.context import database
+    from producer.reports import solver as reports_solver
+    from producer.reports.terminal import page, print_json
+    from schema.settings import load
+
+    settings = load()
+    if output.suffix != ".npz":
+        raise ParameterError(f"{output}: a twin is written as an .npz file: use that suffix")
+    with database(settings):
+        found = fit_and_show(settings, run, output, problems)
+    if json:
+        print_json(found)
+    else:
+        page().print(reports_solver.twin_text(found, output))
 
 
 @app.command()

@@ -28,6 +28,9 @@ Solvers: without --chip, emulator-pegasus (P16, 5,612 qubits, the default of cli
 emulator-zephyr-ideal and emulator-chimera (C16), `all` of these, or one of your own: tiny=pegasus:4:3:5 is
 a P4 with 3 dead qubits and 5 missing couplers. Those have no errors unless --errors asks for them.
 
+Twins: --twin 12 is the chip that run 12 was sampled on, with the errors that its stored reads show, to
+rehearse the next run; --twin FILE.npz is one that `annealq embeddings twin` wrote.
+
 Errors: --errors none, advantage or advantage2, or values such as h_persistent=0.02,chi=-0.02, or both. h
 and J are wrong by a persistent, a drifting and a random part, by rounding and by slopes; strong couplers
 bias their qubits; qubits are misread; charges differ from the timing model.
@@ -82,6 +85,10 @@ def emulator(
     chip: Annotated[
         list[str] | None, typer.Option("--chip", help="A chip like one of D-Wave's QPUs, or NAME=CHIP.")
     ] = None,
+    twin: Annotated[
+        list[str] | None,
+        typer.Option("--twin", help="The chip of a run, by its number, or a file of `embeddings twin`."),
+    ] = None,
     errors: Annotated[
         str | None, typer.Option(help="none, advantage, advantage2, and NAME=VALUE with commas between them.")
     ] = None,
@@ -97,9 +104,7 @@ def emulator(
     sweeps: Annotated[int, typer.Option(help="Updates of every qubit in an anneal of 20 us.")] = 16,
     seed: Annotated[int, typer.Option(help="The same problem has the same reads under the same seed.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that draw samples.")] = 1,
-    state: Annotated[
-        Path | None, typer.Option(help="File that stores problems, answers and ledger across restarts.")
-    ] = None,
+    state: Annotated[Path | None, typer.Option(help="File that stores all of it across restarts.")] = None,
     keep: Annotated[int, typer.Option(help="Number of stored answers.")] = 2000,
     max_age: Annotated[
         int,
@@ -110,7 +115,7 @@ def emulator(
     ] = False,
     max_queued: Annotated[int, typer.Option(help="Number of problems that a token may queue.")] = 1000,
     gate_solver: Annotated[
-        bool, typer.Option("--gate-solver", help="List a gate-model solver, too; it takes no problems.")
+        bool, typer.Option("--gate-solver", help="List a gate-model solver, too.")
     ] = False,
     fault: Annotated[
         list[str] | None, typer.Option("--fault", help="target=submit,kind=error,status=503,count=1")
@@ -122,13 +127,36 @@ def emulator(
         "keep": keep, "max-age": max_age, "max-queued": max_queued,
     }  # fmt: skip
     given = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    lists = {"solver": solver, "chip": chip, "fault": fault}
+    lists = {"solver": solver, "chip": chip, "fault": fault, "twin": [*map(_twin_file, twin or [])]}
     given += [f"--{name}={text}" for name, texts in lists.items() for text in texts or []]
     flags = {"--raw-occurrences": raw_occurrences, "--gate-solver": gate_solver}
-    command = [sys.executable, "-m", "worker.emulator", *given, *compress(flags, flags.values())]
+    _become_emulator([*given, *compress(flags, flags.values())], token)
+
+
+def _become_emulator(options: list[str], token: str | None) -> None:
+    """Replace this process by an emulator with ``options``; ``token`` is the only one that it accepts."""
+    command = [sys.executable, "-m", "worker.emulator", *options]
     # Not on the command line, where everybody on this machine could read it.
     secret = {"ANNEALQ_EMULATOR_TOKEN": token} if token else {}
     os.execvpe(command[0], command, {**os.environ, **secret})  # noqa: S606 - it takes this process's place
+
+
+def _twin_file(text: str) -> str:
+    """Return the file of the twin ``text``; for the number of a run it is fitted now."""
+    if not text.isdecimal() or Path(text).exists():
+        return text
+    from producer.commands.shared.watching import fit_and_show
+    from producer.context import database
+    from producer.forecasts.twin import DEFAULT_PROBLEMS, home_file
+    from producer.reports.solver import twin_text
+    from producer.reports.terminal import screen
+    from schema.settings import load
+
+    settings = load()
+    with database(settings):
+        path = home_file(settings, int(text))
+        screen().print(twin_text(fit_and_show(settings, int(text), path, DEFAULT_PROBLEMS), path))
+    return str(path)
 
 
 emulator.__doc__ = _HELP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,28 @@ def chip_text(chip: ChipSummary, found: ChipMap) -> RenderableType:
     for qubit, error, give in found.worst():
         table.add_row(str(qubit), f"{error:+.4f}", f"{give:.4f}")
     return Group(about, table)
+
+
+def twin_text(found: Mapping[str, Any], path: Path) -> RenderableType:
+    """Return the text of a twin that was ``found`` and written to ``path``."""
+    errors = found["errors"]
+    problems, memory = (
+        count_text(round(count), "problem") for count in (found["problems"], errors["drift_problems"])
+    )
+    known = f"errors of {found['known_qubits']:,} are known, the largest is {found['largest_h']:.3f} of h"
+    about = new_grid()
+    about.add_row("twin of", f"{found['name']}, graph {found['graph_id']}, by {problems}")
+    about.add_row("temperature", f"beta {found['beta']:.2f}; {errors['flip']:.2%} of the values read wrongly")
+    about.add_row("qubits", f"{found['qubits']:,} are in chains; {known}")
+    about.add_row("field errors", f"{errors['h_persistent']:.4f} of h persist, standard deviation of a qubit")
+    about.add_row("drift", f"{errors['h_drift']:.4f} of h with a memory of about {memory}")
+    about.add_row("at random", f"{errors['h_random']:.4f} of h from problem to problem")
+    about.add_row("by couplers", f"{errors['h_from_j']:+.4f} of h for |J| = 1")
+    about.add_row("file", str(path))
+    table = new_table("embedding", "tile", "error", right=("embedding", "tile", "error"))
+    for tile in found["tiles"]:
+        table.add_row(str(tile["embedding"]), str(tile["tile"]), f"{tile['error']:.4f}")
+    return Group(about, Text("tiles with the largest errors: root mean square in units of h"), table)
 
 
 def embedding_text(

@@ -35,6 +35,7 @@ class Program(StrEnum):
     OCEAN_SAMPLES = "ocean_samples"
     Q_MATRIX = "q_matrix"
     SOLVER_PROBLEMS = "solver_problems"
+    TWIN = "twin"
     VERIFY = "verify"
 
 

@@ -6,6 +6,7 @@ consensus.py     reads to a class
 certainty/       how certain a class is: energy gaps, probabilities, sets of classes
 problem_checks.py  what the reads of a problem say about the chip, and whether it was programmed wrongly
 chip_alarm.py    whether the newest problems of a chip differ from its past
+twin/            a model of a chip, fitted to the reads of a run
 chip_map.py      field errors and broken chains of each chain, from many problems
 candidates.py    sampling parameters that a calibration compares
 calibration.py   the choice among them

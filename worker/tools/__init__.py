@@ -12,6 +12,8 @@ A producer starts them with `producer.stack.programs`; each prints its answer, o
     ocean_model.py        the energy function of an image, as a model of Ocean
     ocean_samples.py      reads of an image or a problem, as a sample set of Ocean
     q_matrix.py           the Q matrix of a network, as a file of arrays
+    twin.py               a twin of the chip of a run, as a file for the emulator
+    stored_problems.py    stored problems as they were sent, for the programs that measure chips
     solver_problems.py    the problems that a solver has of annealq's
     improve_plan.py       a search for better shipped tilings, for developers
     entry.py              how each of them reports an error

@@ -10,40 +10,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schema.codecs import samples, tiling
-from schema.codecs.corruption import stored_in
 from schema.codecs.tiling import Tiling
 from schema.database import Database
 from schema.errors import InputError
 from schema.settings import load
-from schema.states import ProblemState
-from schema.tables import Chip, Embedding, Problem, SampleSet
-from worker.compute import scoring
+from schema.tables import Chip, Problem
 from worker.compute.chip_map import ChainTotals
-from worker.embedding.model.gauges import draw_signs
-from worker.embedding.model.graphs import SolverGraph
-from worker.embedding.model.scale import Ranges
-from worker.embedding.model.unembedding import unembed
-from worker.pipeline.features.inputs import with_inputs
-from worker.records import batches
-from worker.records.features.backbones import BackboneCache
-from worker.records.networks import Registry
-from worker.remote.measuring import sent_problem
-from worker.sapi.program import ChipProgram, encode_program
 from worker.tools import entry
-
-if TYPE_CHECKING:
-    from worker.compute.linear_terms import LinearTerms
-    from worker.records.batches import BatchInput
-
-FloatArray = NDArray[np.float64]
+from worker.tools.stored_problems import good_problems, read_problems
 
 
 def read_map(session: Session, graph_id: str, count: int) -> dict[str, Any]:
@@ -65,87 +45,19 @@ def read_map(session: Session, graph_id: str, count: int) -> dict[str, Any]:
     rows = _rows(session, graph_id, count)
     if not rows:
         raise InputError(f"chip with graph {graph_id} has no good problem with reads: classify on it first")
-    programs = _Programs(chip)
-    for row in rows:
-        programs.add(session, row)
-    return {"problems": len(rows), **_by_qubit(list(programs.totals.values()))}
+    totals: dict[int, tuple[Tiling, ChainTotals]] = {}
+    for one in read_problems(session, chip, rows):
+        chains = ChainTotals(one.tiles.tiles, one.tiles.units)
+        _, chains = totals.setdefault(one.embedding, (one.tiles, chains))
+        measured = (one.beta, one.coupling_bias)
+        chains.add(one.numbers, one.units.bits, one.units.chain_breaks, one.sent, *measured, one.signs)
+    return {"problems": len(rows), **_by_qubit(list(totals.values()))}
 
 
 def _rows(session: Session, graph_id: str, count: int) -> list[Any]:
     """Return the newest good problems of a chip that have reads, those of a batch one after the other."""
-    columns = (
-        Problem.id,
-        Problem.batch_id,
-        Problem.ordinal,
-        Problem.first_image,
-        Problem.count,
-        Problem.first_tile,
-    )
-    others = (Problem.embedding_id, Problem.coupling_bias, Problem.measured, SampleSet.data, Embedding.tiling)
-    good = (Problem.state == ProblemState.ANSWERED, Problem.measured.is_not(None))
-    query = select(*columns, *others).join(SampleSet, SampleSet.problem_id == Problem.id)
-    query = query.join(Embedding, Embedding.id == Problem.embedding_id)
-    query = query.where(Problem.graph_id == graph_id, *good).order_by(Problem.id.desc()).limit(count)
+    query = good_problems().where(Problem.graph_id == graph_id).order_by(Problem.id.desc()).limit(count)
     return sorted(session.execute(query), key=lambda row: (row.batch_id, row.first_image))
-
-
-class _Programs:
-    """Adds problems to the totals of their embedding; the programs of a chip are encoded once."""
-
-    def __init__(self, chip: Chip) -> None:
-        self.totals: dict[int, tuple[Tiling, ChainTotals]] = {}
-        counts = chip.qubits, chip.couplers
-        with stored_in(f"graph of chip {chip.id}", "ask the solver again: `annealq embeddings find`"):
-            self._graph = SolverGraph.from_stored(
-                chip.name, chip.graph_id, chip.properties, chip.graph, counts
-            )
-        self._ranges = Ranges.from_properties(chip.properties)
-        self._networks, self._backbones = Registry(), BackboneCache()
-        self._programs: dict[tuple[int, int], ChipProgram] = {}
-        self._batch: tuple[BatchInput, LinearTerms] | None = None
-
-    def add(self, session: Session, row: Any) -> None:
-        """Add the problem in ``row`` of `_rows`; raise Corrupt if its data are damaged."""
-        whole, linear, batch_input = self._prepare(session, row)
-        parameters = batch_input.parameters
-        tiles = whole.placement.tiling
-        if row.embedding_id not in self.totals:
-            self.totals[row.embedding_id] = tiles, ChainTotals(tiles.tiles, tiles.units)
-        program = whole.on_tiles(row.first_tile, row.count)
-        with stored_in(f"sample set of problem {row.id}", "leave it out: ask for fewer problems"):
-            packed = samples.decode(row.data).packed[0]
-            units = unembed(packed, program.placement.tiling)
-        key = (parameters.seed, batch_input.first_image, row.ordinal)
-        signs = draw_signs(parameters.gauge, key, row.count, tiles.units)
-        sent = sent_problem(program, linear, row.coupling_bias or 0.0, signs)
-        measured = (float(row.measured["beta"]), float(row.measured["coupling_bias"]))
-        numbers = tiles.numbers(row.first_tile, row.count)
-        _, chains = self.totals[row.embedding_id]
-        chains.add(numbers, units.bits, units.chain_breaks, sent, *measured, signs)
-
-    def _prepare(self, session: Session, row: Any) -> tuple[ChipProgram, FloatArray, BatchInput]:
-        """Return the program of all tiles, the linear terms of the problem's images, and its batch."""
-        if self._batch is None or self._batch[0].batch != row.batch_id:
-            batch_input = batches.load(session, row.batch_id)
-            whole = self._networks.get(session, batch_input.network)
-            network = whole.leaving_out(batch_input.parameters.without)
-            batch_input = with_inputs(session, self._backbones, batch_input, network.architecture)
-            self._batch = batch_input, scoring.linear_terms(network, batch_input)
-            key = (batch_input.run, row.embedding_id)
-            if key not in self._programs:
-                with stored_in(f"tiling of embedding {row.embedding_id}", "ask for fewer problems"):
-                    tiles = tiling.decode(row.tiling)
-                self._programs[key] = encode_program(
-                    self._batch[1].model,
-                    network.architecture.alpha,
-                    self._graph,
-                    tiles,
-                    self._ranges,
-                    batch_input.parameters,
-                )
-        batch_input, terms = self._batch
-        images = slice(row.first_image, row.first_image + row.count)
-        return self._programs[batch_input.run, row.embedding_id], terms.take(images), batch_input
 
 
 def _by_qubit(totals: Sequence[tuple[Tiling, ChainTotals]]) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,14 @@ from schema.quantities import count_text
 from schema.states import RunState
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from producer.calibration.choice import CalibrationChoice
     from producer.context import AppContext
     from producer.enqueued import Enqueued
     from producer.images.imageset import ImageSet
     from schema.database import Database
+    from schema.settings import Settings
 
 
 _OTHERS = 10  # runs in a notice
@@ -152,3 +155,27 @@ def _show(database: Any, run: int, *, scores: bool, json: bool) -> None:
         else:
             now = database.now(session)
             page().print(reports_run.run_text(session, run, scores=scores, now=now))
+
+
+_BAR_STEPS = 100
+
+
+def fit_and_show(settings: Settings, run: int, path: Path, problems: int) -> dict[str, Any]:
+    """Write the twin of the chip of ``run`` to ``path`` and return what was found; show the progress.
+
+    Args, Raises: as for `twin.fit`.
+    """
+    from producer.forecasts import twin
+    from producer.reports.progress import StepBars
+    from producer.reports.terminal import screen
+
+    with StepBars(screen()) as bars:
+        steps: dict[str, tuple[Callable[[int], None], int]] = {}
+
+        def on_progress(step: str, share: float) -> None:
+            advance, done = steps.get(step) or (bars.start_step(step, _BAR_STEPS), 0)
+            reached = int(share * _BAR_STEPS)
+            advance(reached - done)
+            steps[step] = advance, reached
+
+        return twin.fit(settings, run, path, problems, on_progress)

@@ -132,6 +132,11 @@ def make(design: Design, seed: int, generation: int = 0) -> EmulatedChip:
     return EmulatedChip(design.topology, _shape(design), _lattice_size(design), qubits, couplers[working])
 
 
+def lattice_couplers(design: Design) -> EmulatedChip:
+    """Return the ideal lattice of ``design``: all of its qubits and couplers."""
+    return make(Design(design.topology, design.size), 0)
+
+
 def _without_dead(
     design: Design, qubits: IndexArray, couplers: IndexArray, dead: int, random: np.random.Generator
 ) -> tuple[IndexArray, IndexArray]:

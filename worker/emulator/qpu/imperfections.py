@@ -109,6 +109,23 @@ def parse(text: str, own: ChipErrors) -> ChipErrors:
 
 
 @dataclass(frozen=True, eq=False)
+class PersistentErrors:
+    """Errors of a chip that are known, qubit by qubit; NaN where they are not, and drawn at random.
+
+    Attributes:
+        h: (Q,) of each qubit's field, in units of h.
+        gains: (Q,) relative, of each qubit's h.
+        J: (M,) of each coupler, in units of J.
+        j_sd: standard deviation of couplers that are not known.
+    """
+
+    h: FloatArray
+    gains: FloatArray
+    J: FloatArray
+    j_sd: float
+
+
+@dataclass(frozen=True, eq=False)
 class ProgrammedProblem:
     """h and J as a chip has them.
 
@@ -130,9 +147,15 @@ class ProgrammedProblem:
 class Imperfections:
     """The errors of one working graph."""
 
-    def __init__(self, chip: EmulatedChip, errors: ChipErrors, generation: int) -> None:
+    def __init__(
+        self,
+        chip: EmulatedChip,
+        errors: ChipErrors,
+        generation: int,
+        known: PersistentErrors | None = None,
+    ) -> None:
         """Draw the persistent errors of ``chip``; its graph and the ``generation`` of the graph decide
-        them.
+        them, but for those that are ``known``.
         """
         self._chip, self._errors = chip, errors
         self._seed = (int(chip.graph_id, 16), generation)
@@ -140,6 +163,11 @@ class Imperfections:
         self._slopes = random.normal(1.0, errors.h_slope, len(chip.qubits))
         self.persistent_h = random.normal(0.0, errors.h_persistent, len(chip.qubits))
         self._J = random.normal(0.0, errors.j_persistent, len(chip.couplers))
+        if known is not None:
+            drawn = random.normal(0.0, known.j_sd, len(chip.couplers))
+            self._slopes = 1.0 + np.nan_to_num(known.gains)
+            self.persistent_h = np.where(np.isnan(known.h), self.persistent_h, known.h)
+            self._J = np.where(np.isnan(known.J), drawn, known.J)
         self._lock = threading.Lock()
         self._drift: tuple[int, int, FloatArray] | None = None
 

@@ -12,8 +12,13 @@ import zlib
 from dataclasses import dataclass, field, replace
 
 from schema.errors import ParameterError
-from worker.emulator.qpu.chip import Design
-from worker.emulator.qpu.imperfections import LIKE_ADVANTAGE, LIKE_ADVANTAGE2, ChipErrors
+from worker.emulator.qpu.chip import Design, EmulatedChip
+from worker.emulator.qpu.imperfections import (
+    LIKE_ADVANTAGE,
+    LIKE_ADVANTAGE2,
+    ChipErrors,
+    PersistentErrors,
+)
 from worker.emulator.qpu.timing import (
     ADVANTAGE,
     ADVANTAGE2,
@@ -62,6 +67,8 @@ class ChipModel:
         beta: inverse temperature of reads, for h and J as programmed.
         errors: of h, J, readout and charges.
         salt: with the seed of the graph it decides which qubits are dead.
+        own_ranges: of h, J and times, None for those of the topology.
+        chip, known: working graph and errors of a twin; None: both are drawn.
     """
 
     design: Design
@@ -69,10 +76,13 @@ class ChipModel:
     beta: float = 5.0
     errors: ChipErrors = field(default_factory=ChipErrors)
     salt: int = 0
+    own_ranges: SolverRanges | None = None
+    chip: EmulatedChip | None = None
+    known: PersistentErrors | None = None
 
     @property
     def ranges(self) -> SolverRanges:
-        return _RANGES[self.design.topology]
+        return self.own_ranges or _RANGES[self.design.topology]
 
     @property
     def timing(self) -> TimingModel:

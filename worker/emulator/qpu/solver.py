@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from schema.errors import ParameterError
 from worker.emulator.qpu.chip import EmulatedChip, make
 from worker.emulator.qpu.imperfections import Imperfections
 from worker.emulator.qpu.parameters import DESCRIPTIONS
@@ -37,7 +38,14 @@ class EmulatedSolver:
         Raises:
             ParameterError: the model's design leaves nothing that works.
         """
-        return cls(name, model, make(model.design, seed + model.salt, generation), generation)
+        if model.chip is None:
+            return cls(name, model, make(model.design, seed + model.salt, generation), generation)
+        return cls(name, model, model.chip, generation)
+
+    def check_regraph(self) -> None:
+        """Raise ParameterError if the working graph cannot change."""
+        if self.model.chip is not None:
+            raise ParameterError(f"{self.name} is the twin of a chip: it has the graph of this chip")
 
     @property
     def timing(self) -> TimingModel:
@@ -46,7 +54,7 @@ class EmulatedSolver:
     @cached_property
     def imperfections(self) -> Imperfections:
         """Return the errors of the chip as it is until its working graph changes."""
-        return Imperfections(self.chip, self.model.errors, self.generation)
+        return Imperfections(self.chip, self.model.errors, self.generation, self.model.known)
 
     @property
     def identity(self) -> dict[str, Any]:

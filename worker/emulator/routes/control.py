@@ -70,6 +70,7 @@ class Control:
             raise ParameterError(f"unknown {min(unknown)!r:.80}; available: {', '.join(_ACTIONS)}")
         new = [faults.parse(fault) for fault in _list(changes, "faults")]
         named = {action: _names(_list(changes, action), machine) for action in _OF_SOLVERS}
+        machine.check_regraph(named["regraph"])
         renames, settings = _renames(changes, machine), _settings(changes)
         if changes.get("clear"):
             machine.faults.active.clear()

@@ -239,6 +239,11 @@ class Machine:
         self.solvers[new] = replace(solver, name=new)
         self._qpus[new] = self._qpus.pop(old)
 
+    def check_regraph(self, names: Sequence[str]) -> None:
+        """Raise ParameterError if the working graph of one of the solvers ``names`` cannot change."""
+        for name in names:
+            self._solver(name).check_regraph()
+
     def regraph(self, name: str) -> EmulatedSolver:
         """Give the solver ``name`` another working graph; problems that wait for the old one fail.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from schema.errors import ParameterError
-from worker.emulator.qpu import imperfections, presets
+from worker.emulator.qpu import imperfections, presets, twin
 from worker.emulator.qpu.presets import ChipModel
 from worker.emulator.qpu.sampling import MODES, Sampling
 from worker.emulator.service.faults import Fault, parse_option
@@ -27,6 +27,7 @@ class EmulatorOptions:
         host, port: address to listen on; port 0 takes a free one.
         token: the only token accepted, None for any.
         solvers, chips: as `presets.models` takes them; none for the default ones.
+        twins: files of twins, as `twin.load` takes them.
         errors: as `imperfections.parse` takes them, for all chips; None for those of each.
         graph_seed: decides which qubits are dead.
         clock: duration of a modelled second.
@@ -49,6 +50,7 @@ class EmulatorOptions:
     token: str | None = None
     solvers: tuple[str, ...] = ()
     chips: tuple[str, ...] = ()
+    twins: tuple[Path, ...] = ()
     errors: str | None = None
     graph_seed: int = 0
     clock: QpuClock = field(default_factory=QpuClock)
@@ -83,13 +85,25 @@ class EmulatorOptions:
         Raises:
             ParameterError: a solver, a chip or an error is unknown or malformed.
         """
-        made = presets.models(list(self.solvers), list(self.chips))
+        made = self._twins() if self.twins else {}
+        if not made or self.solvers or self.chips:
+            for name, model in presets.models(list(self.solvers), list(self.chips)).items():
+                if name in made:
+                    raise ParameterError(f"the solver {name} is there twice")
+                made[name] = model
         if self.errors is None:
             return made
         return {
             name: replace(model, errors=imperfections.parse(self.errors, model.errors))
             for name, model in made.items()
         }
+
+    def _twins(self) -> dict[str, ChipModel]:
+        loaded = [twin.load(path) for path in self.twins]
+        made = {one.name: one.model for one in loaded}
+        if len(made) < len(loaded):
+            raise ParameterError("two twins are of the same solver: start an emulator for each")
+        return made
 
 
 def parse(arguments: Sequence[str]) -> EmulatorOptions:
@@ -106,6 +120,7 @@ def parse(arguments: Sequence[str]) -> EmulatorOptions:
         token=namespace.token or os.environ.get(TOKEN_VARIABLE) or None,
         solvers=tuple(namespace.solver),
         chips=tuple(namespace.chip),
+        twins=tuple(namespace.twin),
         errors=namespace.errors,
         graph_seed=namespace.graph_seed,
         clock=QpuClock.parse(namespace.clock),
@@ -132,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--token", help=f"the only one that is accepted; or in {TOKEN_VARIABLE}")
     add("--solver", action="append", default=[], help="a name, all, or NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]")
     add("--chip", action="append", default=[], help=f"{', '.join(presets.CHIPS)}, or NAME=CHIP")
+    add("--twin", action="append", type=Path, default=[], help="a file of `annealq runs twin`")
     add("--graph-seed", type=int, default=default.graph_seed)
     add("--clock", default="real", help="real, off or scaled:FACTOR")
     add("--samples", choices=MODES, default=default.sampling.mode)
