@@ -28,7 +28,7 @@ class Emulator:
     ) -> None:
         """within: what its command is preceded by, to run elsewhere."""
         self._within = list(within)
-        if not any(option.startswith("--solver") for option in options):
+        if not any(option.startswith(("--solver", "--twin")) for option in options):
             options = (*options, f"--solver={SOLVER}=pegasus:4:3:5")
         self._options = (f"--samples={samples}", f"--clock={clock}", *options)
         self.session = requests.Session()

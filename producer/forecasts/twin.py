@@ -18,14 +18,14 @@ _FIT_S = 7200.0
 
 
 def fit(
-    settings: Settings, run: int, path: Path, problems: int, on_progress: Callable[[str, float], None]
+    settings: Settings, run: int, path: Path, problems: int, on_progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """Write the twin of the chip of ``run`` to ``path``, an .npz file, and return what was found.
 
     Args:
         settings: where the database is.
         problems: the latest good ones that are read.
-        on_progress: called with what is done, and the share of it.
+        on_progress: called with what is done, how much of it, and of how much.
 
     Raises:
         InputError: there is no such run, or it has too few problems with reads on a chip.
@@ -39,7 +39,7 @@ def fit(
             for line in running.json_lines():
                 found = line.get("twin", found)
                 if "step" in line:
-                    on_progress(line["step"], line["share"])
+                    on_progress(line["step"], line["done"], line["size"])
         if found is None:
             raise AnnealqError("the program that fits twins printed none: report this")
     return found

@@ -28,14 +28,14 @@ class Program(StrEnum):
     BASELINE = "baseline"
     BUNDLE = "bundle"
     CHECK_BACKBONE = "check_backbone"
-    CHIP_MAP = "chip_map"
+    CHIP_MAP = "chips.chip_map"
     ENERGY_HISTOGRAMS = "energy_histograms"
     OCEAN_EMBEDDING = "ocean_embedding"
     OCEAN_MODEL = "ocean_model"
     OCEAN_SAMPLES = "ocean_samples"
     Q_MATRIX = "q_matrix"
     SOLVER_PROBLEMS = "solver_problems"
-    TWIN = "twin"
+    TWIN = "chips.twin"
     VERIFY = "verify"
 
 

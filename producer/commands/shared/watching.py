@@ -157,9 +157,6 @@ def _show(database: Any, run: int, *, scores: bool, json: bool) -> None:
             page().print(reports_run.run_text(session, run, scores=scores, now=now))
 
 
-_BAR_STEPS = 100
-
-
 def fit_and_show(settings: Settings, run: int, path: Path, problems: int) -> dict[str, Any]:
     """Write the twin of the chip of ``run`` to ``path`` and return what was found; show the progress.
 
@@ -172,10 +169,9 @@ def fit_and_show(settings: Settings, run: int, path: Path, problems: int) -> dic
     with StepBars(screen()) as bars:
         steps: dict[str, tuple[Callable[[int], None], int]] = {}
 
-        def on_progress(step: str, share: float) -> None:
-            advance, done = steps.get(step) or (bars.start_step(step, _BAR_STEPS), 0)
-            reached = int(share * _BAR_STEPS)
-            advance(reached - done)
-            steps[step] = advance, reached
+        def on_progress(step: str, done: int, size: int) -> None:
+            advance, before = steps.get(step) or (bars.start_step(step, size), 0)
+            advance(done - before)
+            steps[step] = advance, done
 
         return twin.fit(settings, run, path, problems, on_progress)

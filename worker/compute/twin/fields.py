@@ -26,6 +26,7 @@ _GAIN_SD = 0.01  # "h slope" in errors.rst
 _LEAST_SD = 0.001
 # With more units the sums over pairs of neighbors take too much memory, and couplings count as exact.
 _MOST_UNITS = 64
+_EM_STEPS = 200
 _ABSENT = 1e-12  # variance of a coupling that does not exist
 
 
@@ -184,7 +185,23 @@ def _settled(night: Night, values: FloatArray, variance: FloatArray, h_sd: float
         couplings = (values[..., 2:] + values[..., 2:].transpose(0, 2, 1)) / 2.0
     total = night.lengths * h_sd**2
     reliability = np.clip(1.0 - variance / total, 0.0, 1.0)
-    # Chains of which the reads say nothing would return the prior's variance: they have no weight.
-    shares = ((fields**2 + variance) / night.lengths * reliability).sum() / max(reliability.sum(), 1e-9)
-    fitted_sd = max(float(np.sqrt(shares)), _LEAST_SD)
+    fitted_sd = _h_sd(fields, variance, night.lengths, h_sd)
     return FieldErrors(fields, np.sqrt(variance), values[..., 1], couplings, fitted_sd, reliability)
+
+
+def _h_sd(fields: FloatArray, variance: FloatArray, lengths: NDArray[np.intp], h_sd: float) -> float:
+    """Return the standard deviation of a qubit's field error that explains ``fields`` (k, n) best.
+
+    This is expectation maximisation for Gaussian field errors, whose estimates have Gaussian errors.
+
+    Args:
+        fields: estimates with a prior of ``h_sd`` for each of the qubits of a chain (``lengths``).
+        variance: (k, n) of these, with that prior.
+    """
+    information = np.maximum(1.0 / variance - 1.0 / (lengths * h_sd**2), 1e-9)
+    unbiased = fields / variance / information
+    fitted = h_sd**2
+    for _ in range(_EM_STEPS):
+        posterior = 1.0 / (information + 1.0 / (lengths * fitted))
+        fitted = float((((posterior * information * unbiased) ** 2 + posterior) / lengths).mean())
+    return max(float(np.sqrt(fitted)), _LEAST_SD)

@@ -3,7 +3,8 @@
 A spin s in the local field f has the value -sign(f) with the probability p = 1 / (1 + exp(2 beta s f)). If a
 share e of values is read wrongly, the value that is read has the probability e + (1 - 2 e) p. Both are fitted
 together by maximum pseudolikelihood (Besag 1975): without e, a few values that no field explains would make
-the chip look hot.
+the chip look hot. A wrong reading also spoils the fields of its neighbors: where all units are strongly
+coupled, e is up to twice too large.
 """
 
 from __future__ import annotations

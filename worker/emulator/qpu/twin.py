@@ -58,16 +58,24 @@ def load(path: Path) -> Twin:
         about = json.loads(arrays["about"].tobytes())
         if not isinstance(about, dict) or about.get("format") != FORMAT:
             raise ParameterError(
-                f"it has another format than {FORMAT}: write it again with `annealq runs twin`"
+                f"it has another format than {FORMAT}: write it again with `annealq embeddings twin`"
             )
         return _twin(arrays, about)
     except ParameterError as error:
         raise ParameterError(f"{path}: not a twin that can be used: {error}") from None
     except OSError as error:
         raise ParameterError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, TypeError, KeyError, RecursionError, zipfile.BadZipFile, EOFError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        zipfile.BadZipFile,
+        EOFError,
+    ) as error:
         raise ParameterError(
-            f"{path}: not a twin, which `annealq runs twin` writes ({type(error).__name__})"
+            f"{path}: not a twin, which `annealq embeddings twin` writes ({type(error).__name__})"
         ) from None
 
 
@@ -103,10 +111,12 @@ def _twin(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Twin:
 def _chip(design: Design, qubits: NDArray[Any], couplers: NDArray[Any]) -> EmulatedChip:
     """Return the working graph; raise ParameterError where it is not part of its lattice."""
     whole = lattice_couplers(design)
+    kinds = qubits.dtype.kind + couplers.dtype.kind
     qubits, couplers = qubits.astype(np.int32), couplers.astype(np.int32).reshape(-1, 2)
     codes, known = (pairs.astype(np.int64) @ (1 << 31, 1) for pairs in (couplers, whole.couplers))
     is_sound = (
-        qubits.ndim == 1
+        kinds == "ii"
+        and qubits.ndim == 1
         and len(qubits) > 1
         and len(couplers) > 0
         and bool(np.all(np.diff(qubits.astype(np.int64)) > 0))

@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--token", help=f"the only one that is accepted; or in {TOKEN_VARIABLE}")
     add("--solver", action="append", default=[], help="a name, all, or NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]")
     add("--chip", action="append", default=[], help=f"{', '.join(presets.CHIPS)}, or NAME=CHIP")
-    add("--twin", action="append", type=Path, default=[], help="a file of `annealq runs twin`")
+    add("--twin", action="append", type=Path, default=[], help="a file of `annealq embeddings twin`")
     add("--graph-seed", type=int, default=default.graph_seed)
     add("--clock", default="real", help="real, off or scaled:FACTOR")
     add("--samples", choices=MODES, default=default.sampling.mode)

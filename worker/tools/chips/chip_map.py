@@ -1,6 +1,6 @@
 """Prints field errors and broken chains of each qubit of a chip, as one JSON object.
 
-    python -m worker.tools.chip_map GRAPH_ID PROBLEMS
+    python -m worker.tools.chips.chip_map GRAPH_ID PROBLEMS
 
 They are computed from the stored reads of the newest good problems, of all networks and embeddings.
 """
@@ -23,7 +23,7 @@ from schema.settings import load
 from schema.tables import Chip, Problem
 from worker.compute.chip_map import ChainTotals
 from worker.tools import entry
-from worker.tools.stored_problems import good_problems, read_problems
+from worker.tools.chips.stored_problems import good_problems, read_problems
 
 
 def read_map(session: Session, graph_id: str, count: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Fits a twin of the chip of a run to its stored reads, and writes it as a file for the emulator.
 
-    python -m worker.tools.twin RUN OUTPUT PROBLEMS
+    python -m worker.tools.chips.twin RUN OUTPUT PROBLEMS
 
-It prints lines of JSON objects: {"step": what it does, "share": how much of that is done}, and at last one
-with the key "twin", what was found. The file is read by `worker.emulator.qpu.twin`, which describes it.
+It prints lines of JSON objects: {"step": what it does, "done": how much, "size": of how much}, and at last
+one with the key "twin", what was found. The file is read by `worker.emulator.qpu.twin`, which describes it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from worker.compute.twin.night import Night, NightProblem
 from worker.embedding.model.graphs import SolverGraph
 from worker.embedding.model.placement import Placement
 from worker.tools import entry
-from worker.tools.stored_problems import ProblemOnChip, chip_graph, good_problems, read_problems
+from worker.tools.chips.stored_problems import ProblemOnChip, chip_graph, good_problems, read_problems
 
 FORMAT = 1
 _FEWEST = 10  # problems
@@ -41,7 +41,7 @@ _PROPERTIES = (
     "per_group_coupling_range", "annealing_time_range", "fast_anneal_time_range", "problem_timing_data",
 )  # fmt: skip
 
-Report = Callable[[str, float], None]
+Report = Callable[[str, int, int], None]
 
 
 @dataclass(eq=False)
@@ -91,7 +91,7 @@ def read_nights(
 
     Args:
         session: of the database.
-        report: called with what is done, and the share of it.
+        report: called with what is done, how much of it, and of how much.
 
     Raises:
         InputError: there is no such run, or it has too few problems with reads on a chip.
@@ -124,7 +124,7 @@ def _by_embedding(session: Session, chip: Chip, rows: Sequence[Any], report: Rep
         problem = NightProblem.of(one.numbers, one.units.bits, one.sent, one.coupling_bias, one.signs)
         night.problems.append(((row.answered_at, row.id), problem))
         night.coupling_biases.append(one.coupling_bias)
-        report("reading problems", done / len(rows))
+        report("reading problems", done, len(rows))
     return list(nights.values())
 
 
@@ -132,13 +132,13 @@ def fit(chip: Chip, nights: Sequence[EmbeddingNight], charge: float, report: Rep
     """Fit the twin of ``chip`` to ``nights``; ``charge`` is the relative spread of charges.
 
     Args:
-        report: called with what is done, and the share of it.
+        report: called with what is done, how much of it, and of how much.
     """
     qubits, couplers = _sorted(chip_graph(chip))
     sums = ChipErrorSums(qubits, couplers)
     fits: list[ChipFit] = []
     for one in nights:
-        report("fitting the errors of the chip", len(fits) / len(nights))
+        report("fitting the errors of the chip, by embedding", len(fits), len(nights))
         fits.append(fit_chip_errors(one.night()))
         sums.add(one.placement, fits[-1].errors)
     biases = [bias for one in nights for bias in one.coupling_biases]
@@ -198,8 +198,8 @@ def _sorted(graph: SolverGraph) -> tuple[Any, Any]:
     return np.sort(graph.qubits), couplers[order]
 
 
-def _report(step: str, share: float) -> None:
-    _print({"step": step, "share": share})
+def _report(step: str, done: int, size: int) -> None:
+    _print({"step": step, "done": done, "size": size})
 
 
 def _print(values: dict[str, Any]) -> None:
