@@ -21,7 +21,7 @@ from worker.emulator.qpu import imperfections, presets, twin
 from worker.emulator.qpu.solver import EmulatedSolver
 
 CHIP = "tiny=pegasus:6:6:10"
-ERRORS = "h_persistent=0.05,flip=0.004"
+ERRORS = "h_persistent=0.05,flip=0.0005"
 
 
 def test_a_twin_has_the_errors_of_the_chip_and_takes_its_problems(
@@ -35,7 +35,7 @@ def test_a_twin_has_the_errors_of_the_chip_and_takes_its_problems(
     found = json.loads(cli("embeddings", "twin", 1, "--output", path, "--json"))
     assert (found["name"], found["problems"]) == ("tiny", IMAGES // TILES)
     # All units of this network are coupled, and so each wrong reading makes others look wrong, too.
-    assert 0.002 < found["errors"]["flip"] < 0.012
+    assert 0.0002 < found["errors"]["flip"] < 0.003
     model = presets.models([CHIP], [])["tiny"]
     chip = EmulatedSolver.make("tiny", replace(model, errors=imperfections.parse(ERRORS, model.errors)), 0)
     known = twin.load(path).model.known
@@ -51,7 +51,7 @@ def test_a_twin_has_the_errors_of_the_chip_and_takes_its_problems(
         context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     assert second["embedding_misses"] == 0  # the twin has the chip's graph
     assert second["chip"]["inverse_temperature"]["median"] == pytest.approx(
-        first["chip"]["inverse_temperature"]["median"], rel=0.1
+        first["chip"]["inverse_temperature"]["median"], rel=0.12
     )
 
 

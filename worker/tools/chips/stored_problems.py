@@ -22,7 +22,9 @@ from worker.embedding.model.gauges import draw_signs
 from worker.embedding.model.graphs import SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.embedding.model.unembedding import Unembedded, unembed
+from worker.pipeline.features.inputs import with_inputs
 from worker.records import batches
+from worker.records.features.backbones import BackboneCache
 from worker.records.networks import Registry
 from worker.remote.measuring import sent_problem
 from worker.sapi.program import ChipProgram, encode_program
@@ -104,7 +106,7 @@ class _Programs:
     def __init__(self, chip: Chip) -> None:
         self._graph = chip_graph(chip)
         self._ranges = Ranges.from_properties(chip.properties)
-        self._networks = Registry()
+        self._networks, self._backbones = Registry(), BackboneCache()
         self._programs: dict[tuple[int, int], ChipProgram] = {}
         self._batch: tuple[BatchInput, LinearTerms] | None = None
 
@@ -130,6 +132,7 @@ class _Programs:
             batch_input = batches.load(session, row.batch_id)
             whole = self._networks.get(session, batch_input.network)
             network = whole.leaving_out(batch_input.parameters.without)
+            batch_input = with_inputs(session, self._backbones, batch_input, network.architecture)
             self._batch = batch_input, scoring.linear_terms(network, batch_input)
             key = (batch_input.run, row.embedding_id)
             if key not in self._programs:
