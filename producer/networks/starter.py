@@ -33,6 +33,7 @@ _BINS = 4  # of a colour: 64 of a picture
 _DROPOUT = 0.2
 _FEW_CLASSES = 10
 _LARGEST_SIDE = 64  # of what the first layer sees; larger images are averaged over blocks
+_LARGEST_SIDE_FURTHER = 32  # the same of pixels that are seen together with a backbone's features
 _SIDES = (_LARGEST_SIDE, 48, 32, 28, 16, 8)  # that layers divide well
 _LEAST_SIDE = 6  # of what another convolution is worth
 _FILTERS = 16
@@ -49,6 +50,9 @@ class Further(StrEnum):
 
     PIXELS = "pixels"
     COLOURS = "colours"
+
+
+_DECAYS = {Further.PIXELS: 0.0, Further.COLOURS: 1.0}
 
 
 def starter_text(
@@ -106,7 +110,7 @@ def _features(
     """Return the lines of the feature layers: of one block, or of a source for each of several."""
     blocks = {_source_name(backbone.name): [_backbone(backbone), _dense(units)] for backbone in backbones}
     for kind in further:
-        layers = [_histogram()] if kind is Further.COLOURS else _convolutions(shape)
+        layers = [_histogram()] if kind is Further.COLOURS else _convolutions(shape, _LARGEST_SIDE_FURTHER)
         blocks[kind.value] = [*layers, _dense(_FURTHER_VISIBLE)]
     if len(blocks) < 2:
         (layers,) = blocks.values() or [[*([] if shape.is_vector else _convolutions(shape)), _dense(units)]]
@@ -116,7 +120,7 @@ def _features(
         share = f"dropout = {_DROPOUT}  # share of the pictures without it in training"
         lines += ["", "[[source]]", f"name = {json.dumps(name)}", share]
         if name in further:
-            lines.append("decay = 1.0  # as dense_decay, for this source")
+            lines.append(f"decay = {_DECAYS[Further(name)]}  # as dense_decay, for this source")
         lines += _tables("source.features", layers)
     return lines
 
@@ -205,7 +209,8 @@ def _input(images: ImageSet, resize: Resize | None) -> list[str]:
 
 def _backbone_input(shape: ImageShape, resize: Resize | None, further: Sequence[Further]) -> list[str]:
     """Return the lines of the input for backbones, which see pictures as they are."""
-    return [*_size(shape, resize or "crop"), *(_averaged(shape) if Further.PIXELS in further else [])]
+    averaged = _averaged(shape, _LARGEST_SIDE_FURTHER) if Further.PIXELS in further else []
+    return [*_size(shape, resize or "crop"), *averaged]
 
 
 def _size(shape: ImageShape, resize: Resize | None) -> list[str]:
@@ -218,9 +223,9 @@ def _size(shape: ImageShape, resize: Resize | None) -> list[str]:
     return lines
 
 
-def _averaged(shape: ImageShape) -> list[str]:
+def _averaged(shape: ImageShape, largest: int = _LARGEST_SIDE) -> list[str]:
     height, width = shape.size
-    block = _block(height, width)
+    block = _block(height, width, largest)
     if block == 1:
         return []
     seen = f"{height // block} x {width // block}"
@@ -229,10 +234,10 @@ def _averaged(shape: ImageShape) -> list[str]:
     ]
 
 
-def _convolutions(shape: ImageShape) -> list[list[str]]:
-    """Return the lines of each convolution and pool, for images of ``shape``."""
+def _convolutions(shape: ImageShape, largest: int = _LARGEST_SIDE) -> list[list[str]]:
+    """Return the lines of each convolution and pool, for images of ``shape``; ``largest`` as in `_block`."""
     height, width = shape.size
-    block = _block(height, width)
+    block = _block(height, width, largest)
     layers = []
     for index, kernel in enumerate(_kernels(height // block, width // block)):
         layers += [['kind = "conv"', f"filters = {_FILTERS * 2**index}", f"kernel = {kernel}"]]
@@ -279,11 +284,11 @@ def _name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:64] or "mine"
 
 
-def _block(height: int, width: int) -> int:
-    """Return the side of blocks to average: the smallest that divides the image and makes it small."""
+def _block(height: int, width: int, largest: int = _LARGEST_SIDE) -> int:
+    """Return the side of blocks to average: the smallest that leaves at most ``largest`` pixels a side."""
     common = math.gcd(height, width)
     blocks = [block for block in range(1, min(common, 64) + 1) if common % block == 0]
-    return next((b for b in blocks if max(height, width) // b <= _LARGEST_SIDE), blocks[-1])
+    return next((b for b in blocks if max(height, width) // b <= largest), blocks[-1])
 
 
 def _kernels(height: int, width: int) -> list[int]:
