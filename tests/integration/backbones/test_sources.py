@@ -16,21 +16,27 @@ from producer.backbones.removal import delete_backbone, networks_with
 from producer.networks.choose import choose_network
 from producer.networks.training import enqueue_training
 from producer.progress.reasons import featured_images
-from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs import dry_runs
+from producer.runs.dry_runs import enqueue_dry_run
+from producer.runs.enqueue import enqueue_run
 from producer.runs.queries import classified
+from producer.runs.request import RunOptions
 from producer.runs.rescore import enqueue_rescored
 from schema.database import Database
 from schema.errors import BackboneError, ParameterError
 from schema.messages import Message, Task
 from schema.network.architecture import Architecture
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, Solver, Visible
+from schema.settings import load as load_settings
 from schema.shapes import ImageShape
 from schema.states import BatchState, FeatureSetState, NetworkState, RunState
 from schema.tables import Backbone, BackboneFile, Batch, BatchFeatures, FeatureSet, Network, Run
+from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Cli, work_off
 from tests.integration.proof.bundles import bundled
 from tests.onnx_models import SIDE, architecture, imported, of_sources, pictures
 from worker.context import Context
+from worker.pipeline.dry_run import plan_dry_run
 from worker.pipeline.features.compute_features import compute_features
 from worker.pipeline.train import train_network
 
@@ -151,6 +157,33 @@ def test_features_that_were_removed_are_computed_again_for_rescoring(
     assert both[0] == both[1]
 
 
+def test_dry_run_and_forecast_state_what_a_run_on_qubits_costs(
+    database: Database, context: Context, network: int, cli: Cli
+) -> None:
+    parameters = Parameters(reads=20, qpu="tiny", visible=Visible.FOLDED, tiles=2)
+    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}", samples="instant") as emulator:
+        context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token=TOKEN)
+        dry_run = enqueue_dry_run(database, network, Solver.EMULATOR, parameters, images=30, batch_size=10)
+        plan_dry_run(context, dry_run)
+        with database.reading() as session:
+            made = dry_runs.get(session, dry_run)
+            chosen = choose_network(session, "sources", ImageShape.image(SIDE, SIDE, 3))
+        assert (made.error, made.plan["images"]) == (None, 30)
+        options = RunOptions(batch_size=10)
+        run = enqueue_run(database, pictures(), chosen, Solver.EMULATOR, parameters, options).id
+        (forecast,) = json.loads(cli("plan", "--json"))["runs"]
+        assert (forecast["run_id"], forecast["images"]) == (run, 30)
+        assert len(queued(database)) == 6  # neither has computed features
+        work_off(context, Message(Task.DISPATCH))
+        context.solvers.disconnect(Solver.EMULATOR, parameters)
+    with database.reading() as session:
+        assert accuracy(session, run) > 0.9
+        statistics = session.get_one(Run, run).statistics
+    assert statistics is not None
+    for estimate in (made.plan["qpu_us"], forecast["qpu_us"]):
+        assert estimate == pytest.approx(statistics["qpu_access_time_us"], rel=0.3)
+
+
 def test_a_bundle_is_proven_but_for_the_features(
     database: Database, context: Context, network: int, tmp_path: Path
 ) -> None:
@@ -197,7 +230,7 @@ def test_a_network_is_exported_and_imported_with_its_sources(
 def test_layers_are_written_for_backbones_and_further_sources(
     cli: Cli, layers: Architecture, tmp_path: Path
 ) -> None:
-    given = pictures(12)
+    given = pictures(12, side=64)
     np.savez(tmp_path / "colours.npz", images=given.images, labels=given.labels)
     names = ("--backbone", "tiny0", "--backbone", "tiny1", "--source", "pixels", "--source", "colours")
     out = tmp_path / "layers.toml"
@@ -205,5 +238,9 @@ def test_layers_are_written_for_backbones_and_further_sources(
     written = Architecture.from_dict(tomllib.loads(out.read_text()))
     assert written.backbones == layers.backbones
     assert list(written.blocks) == ["tiny0", "tiny1", "pixels", "colours"]
+    # Those for which docs/sources.md states what pixels add.
+    pixels, colours = written.source[2:]
+    assert [layer.kind for layer in pixels.features] == ["conv", "max_pool", "conv", "max_pool", "dense"]
+    assert (written.input.shape, pixels.decay, colours.decay) == ((3, 32, 32), 0.0, 1.0)
     with pytest.raises(AssertionError, match="name one, --backbone NAME"):
         cli("networks", "new", "--source", "pixels", "--data", tmp_path / "colours.npz")
