@@ -1,10 +1,11 @@
-"""Writes files atomically: a file is complete, or as it was before. Names the place of a full disk."""
+"""Writes files and folders atomically: complete, or as it was before. Names the place of a full disk."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,26 @@ def replacing(path: Path) -> Iterator[Path]:
             unfinished.replace(target)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a new, empty folder that becomes ``path`` afterwards, or is removed on any error.
+
+    Raises:
+        ParameterError: there is something at ``path`` already, or it cannot be written.
+        DiskFull: no space left.
+    """
+    with _translate_errors(path):
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise ParameterError(f"{path}: exists already; name a new folder")
+        unfinished = path.with_name(f".annealq-{secrets.token_hex(8)}.part")
+        unfinished.mkdir()
+        try:
+            yield unfinished
+            unfinished.rename(path)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager

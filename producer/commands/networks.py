@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from producer.commands.exports.curves import curves
+from producer.commands.exports.track import track_network
 from producer.commands.shared import architectures, network_names, network_show
 from producer.commands.shared.help import App
 from producer.commands.shared.interrupting import explaining_interruption
@@ -21,10 +23,12 @@ from schema.parameters import TRANSFERS, Origin, Visible, solver
 from schema.quantities import count_text
 
 app = App(
-    help="Design, train, import, calibrate, list, show, rename and remove networks; choose defaults.",
+    help="Design, train, track, import, calibrate, list, show, rename and remove networks; choose defaults.",
     no_args_is_help=True,
 )
 app.command("show")(network_show.show)
+app.command("curves")(curves)
+app.command("track")(track_network)
 app.command("default")(network_names.default)
 app.command("rename")(network_names.rename)
 app.command("remove")(network_names.remove)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from producer.commands.exports.export import export
+from producer.commands.exports.track import track_run
 from producer.commands.ocean.samples import samples
 from producer.commands.service.read import read
 from producer.commands.shared.help import App
@@ -17,16 +19,17 @@ from producer.commands.shared.options import MAX_NUMBER, Number
 from producer.commands.shared.watching import _show, follow_and_print, print_enqueued
 from producer.commands.verify import bundle
 from producer.progress.reasons import outages_of
-from schema.errors import ParameterError
 from schema.parameters import Parameters, Rule, Unembedding
 from schema.quantities import count_text
 from schema.states import RunState
 
 app = App(
-    help="List, show, watch, compare, report, export, prove, control, score again, prune and delete runs.",
+    help="List, show, watch, compare, report, export, track, prove, control, rescore, prune and delete runs.",
     no_args_is_help=True,
 )
 app.command()(bundle)
+app.command()(export)
+app.command("track")(track_run)
 app.command()(samples)
 app.command()(read)
 
@@ -270,45 +273,6 @@ def write_report(
             typer.echo(f"written to {html}", err=True)
         if md or html is None:
             typer.echo(run_report.markdown(session, run))
-
-
-@app.command()
-def export(
-    run: Number,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
-    ] = None,
-    format_name: Annotated[
-        str | None, typer.Option("--format", "-f", help="csv, json or parquet; default: by the file's name.")
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option("--images", help="Write its images and labels to this .npz file, for `classify`."),
-    ] = None,
-) -> None:
-    """Export every image of a run with its prediction, scores and certainty, or the images themselves.
-
-    Example: `annealq runs export 1 --output run-1.csv`.
-    """
-    from producer.context import database
-    from producer.reports.export import FORMATS, guess_format, write, write_images
-    from producer.runs import queries, results
-    from producer.runs.summary import reservations
-
-    chosen = format_name or (guess_format(output) if output else "csv")
-    if chosen not in FORMATS:
-        raise ParameterError(f"unknown format {chosen!r}; choose one of: {', '.join(FORMATS)}")
-    with database() as opened, opened.reading() as session:
-        summary, names = queries.run(session, run), queries.classes(session, run)
-        about = results.about(session, summary)
-        if images is not None:
-            write_images(images, *results.images(session, run), about)
-            typer.echo(f"{images}: `annealq classify {images}`", err=True)
-            if output is None and format_name is None:
-                return
-        for note in reservations(summary):
-            typer.echo(note, err=True)
-        write(results.rows(session, run, names), results.columns(names), output, chosen, about)
 
 
 @app.command()

@@ -128,7 +128,7 @@ def write_images(
     """
     if path.suffix != ".npz":
         raise ParameterError(f"{path}: images are written as NAME.npz: use that suffix")
-    arrays: dict[str, Any] = {"images": images, ABOUT: np.array(_json(about))}
+    arrays: dict[str, Any] = {"images": images, ABOUT: np.array(to_json(about))}
     if labels is not None:
         arrays["labels"] = labels
     with replacing(path) as unfinished, unfinished.open("wb") as file:
@@ -169,7 +169,7 @@ def _write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], fil
 def _write_json(rows: Iterable[Mapping[str, object]], columns: Sequence[str], file: TextIO) -> None:
     separator = "[\n"
     for row in rows:
-        file.write(separator + _json({column: row[column] for column in columns}))
+        file.write(separator + to_json({column: row[column] for column in columns}))
         separator = ",\n"
     file.write("[]\n" if separator == "[\n" else "\n]\n")
 
@@ -202,7 +202,7 @@ def _write_parquet(
     empty = pa.table([pa.nulls(0, kind) for kind in declared], names=list(columns))
     table = pa.concat_tables([empty, *tables], promote_options="permissive")
     if about is not None:
-        table = table.replace_schema_metadata({ABOUT: _json(about)})
+        table = table.replace_schema_metadata({ABOUT: to_json(about)})
     parquet.write_table(table, path)
 
 
@@ -216,7 +216,8 @@ def _cell(value: object) -> object:
     return _iso(plain) if isinstance(plain, date) else plain
 
 
-def _json(value: object) -> str:
+def to_json(value: object) -> str:
+    """Return ``value``, made of what `write` takes, as JSON; NaN and infinities become null."""
     return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, default=_iso)
 
 

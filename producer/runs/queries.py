@@ -17,6 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from producer.runs.filters import RunFilter, conditions
 from schema.database.rows import copy_row
 from schema.errors import NotFound
+from schema.network.layers import ImageInput, read_input
 from schema.states import FINISHED_RUNS, PausedBy, RunState
 from schema.tables import (
     Batch,
@@ -295,6 +296,15 @@ def classes(session: Session, run_id: int) -> tuple[str, ...]:
     return tuple(names)
 
 
+def white_of(session: Session, run_id: int) -> int:
+    """Return the largest value of a pixel that the network of run ``run_id`` takes; 1 for vectors."""
+    architecture = session.execute(
+        select(Network.architecture).join(Run, Run.network_id == Network.id).where(Run.id == run_id)
+    ).scalar_one()
+    takes = read_input(architecture["input"])
+    return takes.image_max if isinstance(takes, ImageInput) else 1
+
+
 def confusion(session: Session, run_id: int) -> list[tuple[int, int | None, int]]:
     """Return (label, predicted or None, images) of the labelled images of run ``run_id``."""
     c = Classification
@@ -346,12 +356,13 @@ def classified(
         last = page[-1].image
 
 
-def sources(session: Session, run_id: int, end: int | None = None) -> dict[int, str]:
+def sources(session: Session, run_id: int, end: int | None = None, first: int = 0) -> dict[int, str]:
     """Return file names by image index of run ``run_id``, if it was read from a folder.
 
-    ``end`` leaves out batches that begin at it or later.
+    Batches that begin at ``end`` or later, and those that end before ``first``, are left out.
     """
-    bound = [] if end is None else [Batch.first_image < end]
+    bound = [Batch.first_image + Batch.count > first] if first else []
+    bound += [] if end is None else [Batch.first_image < end]
     rows = session.execute(
         select(Batch.first_image, BatchImages.sources)
         .join(BatchImages, BatchImages.batch_id == Batch.id)

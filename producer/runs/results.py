@@ -77,7 +77,7 @@ def rows(
         names: class names of its network.
         wanted: further conditions, as of `producer.runs.filters.image_conditions`.
     """
-    sources = queries.sources(session, run)
+    sources = queries.sources(session, run, end, first)
     ran_on = qpus.of_images(session, run, first, end)
     summary = queries.run(session, run)
     for image in queries.classified(session, run, first, end, wanted):
@@ -97,6 +97,23 @@ def rows(
         row |= {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
         listed = [None] * len(names) if shares is None else shares.tolist()
         yield row | {f"probability_{name}": share for name, share in zip(names, listed, strict=True)}
+
+
+def rows_with_images(
+    session: Session, run: int, names: tuple[str, ...], wanted: Sequence[ColumnElement[bool]] = ()
+) -> Iterator[tuple[dict[str, Any], NDArray[np.generic]]]:
+    """Yield each row of ``run`` as `rows` does, with the values of its image; one batch is in memory.
+
+    Raises:
+        Corrupt: a batch is damaged.
+    """
+    numbers = select(Batch.id).where(Batch.run_id == run, Batch.round == 1).order_by(Batch.ordinal)
+    for number in session.execute(numbers).scalars().all():
+        batch = session.get_one(Batch, number)
+        first, end = batch.first_image, batch.first_image + batch.count
+        if found := list(rows(session, run, names, first, end, wanted)):
+            pixels, _ = _decode(session, batch)
+            yield from ((row, pixels[row["image"] - first]) for row in found)
 
 
 def about(session: Session, run: RunSummary) -> dict[str, Any]:
@@ -172,19 +189,7 @@ def image(session: Session, run: int, index: int) -> tuple[NDArray[np.generic], 
     batch = _batch_of(session, run, index)
     if batch is None:
         raise NotFound(f"run {run} has no image {index}; they are numbered from 0")
-    with stored_in(f"batch {batch.id} of run {run}", "classify the images again"):
-        stored = session.get(BatchImages, batch.id)
-        if stored is None:
-            raise Corrupt("its images are gone")
-        shape = read_shape(batch.shape, batch.dtype)
-        pixels = decode_images(
-            encoded_images(stored.images, stored.reference),
-            batch.count,
-            shape,
-            stored.images_sha256,
-            stored.labels,
-        )
-        labels = None if stored.labels is None else decode_labels(stored.labels, batch.count)
+    pixels, labels = _decode(session, batch)
     row = index - batch.first_image
     return pixels[row], None if labels is None else int(labels[row])
 
@@ -248,22 +253,23 @@ def images(session: Session, run: int) -> tuple[ImageArray, NDArray[np.int16] | 
     batches = select(Batch).where(Batch.run_id == run, Batch.round == 1).order_by(Batch.ordinal)
     pixels, labels = [], []
     for batch in session.execute(batches).scalars():
-        with stored_in(f"batch {batch.id} of run {run}", "classify the images again"):
-            stored = session.get(BatchImages, batch.id)
-            if stored is None:
-                raise Corrupt("its images are gone")
-            shape = read_shape(batch.shape, batch.dtype)
-            data = (
-                encoded_images(stored.images, stored.reference),
-                batch.count,
-                shape,
-                stored.images_sha256,
-                stored.labels,
-            )
-            pixels.append(decode_images(*data))
-            if stored.labels is not None:
-                labels.append(decode_labels(stored.labels, batch.count))
+        decoded, their_labels = _decode(session, batch)
+        pixels.append(decoded)
+        if their_labels is not None:
+            labels.append(their_labels)
     return np.concatenate(pixels), np.concatenate(labels) if summary.labelled else None
+
+
+def _decode(session: Session, batch: Batch) -> tuple[ImageArray, NDArray[np.int16] | None]:
+    """Return the images of ``batch`` and their labels, (N,); raise Corrupt if they are damaged."""
+    with stored_in(f"batch {batch.id} of run {batch.run_id}", "classify the images again"):
+        stored = session.get(BatchImages, batch.id)
+        if stored is None:
+            raise Corrupt("its images are gone")
+        shape = read_shape(batch.shape, batch.dtype)
+        encoded = encoded_images(stored.images, stored.reference)
+        pixels = decode_images(encoded, batch.count, shape, stored.images_sha256, stored.labels)
+        return pixels, None if stored.labels is None else decode_labels(stored.labels, batch.count)
 
 
 def first_unsettled_image(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import OrderedDict
 from collections.abc import Iterable
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sqlalchemy.orm import Session
 
 from producer.dashboard.report import run_facts
 from producer.dashboard.report.run_facts import Picture
+from producer.exports.pictures import data_address, visible
+from producer.runs import queries
 from schema.quantities import count_text, number_text
 
 _MAX_PICTURES = 20_000  # in memory, of a kilobyte or so each
@@ -41,13 +40,7 @@ def draw(pixels: NDArray[np.generic], white: int) -> str:
         pixels: (H, W) or (H, W, 3) uint8, from 0 (black) to ``white``; or (D,), a vector, drawn as bars.
         white: largest value of a pixel.
     """
-    if pixels.ndim == 1:
-        shown = bars(pixels)
-    else:
-        shown = (pixels.astype(np.float64) * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(shown).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_address(bars(pixels) if pixels.ndim == 1 else visible(pixels, white))
 
 
 def bars(vector: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -87,7 +80,7 @@ class PictureCache:
             found = {image: self._pictures[key] for image, key in keys.items() if key in self._pictures}
         missing = [image for image in keys if image not in found]
         if missing:
-            white = run_facts.white_of(session, run)
+            white = queries.white_of(session, run)
             for image, (pixels, source) in run_facts.read_pixels(session, run, missing).items():
                 found[image] = picture(pixels, white, source)
         with self._lock:

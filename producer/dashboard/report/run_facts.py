@@ -25,9 +25,8 @@ from producer.runs import queries, summary
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
-from schema.network.layers import ImageInput, read_input
 from schema.shards.reference import encoded_images
-from schema.tables import Batch, BatchImages, Network, Problem, Run
+from schema.tables import Batch, BatchImages, Problem, Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +177,7 @@ def images(
     """Return the ``classified`` images of ``run`` in ``session`` with their pixels and ``classes`` scores."""
     pixels = read_pixels(session, run, [result.image for result in classified])
     scores = scores_of(run, classified, classes)
-    white = white_of(session, run)
+    white = queries.white_of(session, run)
     return tuple(
         ImageFacts(result, pixels[result.image][1], pixels[result.image][0], white, row)
         for result, row in zip(classified, scores, strict=True)
@@ -222,15 +221,6 @@ def _read_batch(
     session.expunge(stored)  # releases its memory
     first, names = batch.first_image, stored.sources
     return {k: (pixels[k - first], None if names is None else names[k - first]) for k in images}
-
-
-def white_of(session: Session, run: int) -> int:
-    """Return the largest value of a pixel that the network of ``run`` takes; 1 for vectors."""
-    architecture = session.execute(
-        select(Network.architecture).join(Run, Run.network_id == Network.id).where(Run.id == run)
-    ).scalar_one()
-    takes = read_input(architecture["input"])
-    return takes.image_max if isinstance(takes, ImageInput) else 1
 
 
 def _charged(session: Session, run: int) -> tuple[TimedAmount, ...]:
