@@ -7,7 +7,7 @@ A fence's info string is a language, and for languages that can run one directiv
     ```python                    a program, run in the same folder
     ```bash background: TEXT     runs until the end of the page; the page continues once it prints TEXT
     ```bash norun: REASON        only parsed
-    ```toml file: NAME           written to this file before the page continues
+    ```toml file: NAME           written to this file before the page continues; python and yaml, too
     ```text, ```mermaid, ```json shown
 
 The blocks of a page run in order, in one folder, with one home of their own.
@@ -34,8 +34,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DIRECTIVES = {
     "bash": {"background", "norun"},
     "console": {"norun"},
-    "python": {"norun"},
+    "python": {"norun", "file"},
     "toml": {"file"},
+    "yaml": {"file"},
     "json": set[str](),
     "text": set[str](),
     "mermaid": set[str](),

@@ -92,7 +92,7 @@ class Reader:
         match block.language, block.directive:
             case (_, "norun") | (("text" | "json" | "mermaid"), _):
                 pass
-            case ("toml", "file"):
+            case (_, "file"):
                 (self.folder / block.value).write_text(text)
             case ("bash", "background"):
                 processes.enter_context(self._background(block, text))
@@ -192,6 +192,7 @@ def test_every_block_of_a_page_runs(
     # A page may show a file after the command that uses it.
     for block in blocks:
         if block.directive == "file":
+            (folder / block.value).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.value).write_text(block.text)
     reader = Reader(folder, tmp_path / "home")
     with ExitStack() as processes:
