@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .errors import MissingExtra
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FINISHED = ("done", "failed", "cancelled")  # states in which a run stays, unless a user resumes it
+_SHOWN = 10  # images of a table in a notebook
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,14 @@ class RunProgress:
     failed: int
     error: str | None
     event_id: str | None = field(default=None, compare=False)
+
+    def _repr_html_(self) -> str:
+        """Return a table of the images in each state, for notebooks."""
+        counts = {
+            name: f"{getattr(self, name):,} of {self.images:,}" for name in ("sampled", "scored", "failed")
+        }
+        figures = {"state": self.state, **counts, "error": self.error}
+        return _table(f"run {self.run_id}", _rows(figures))
 
 
 @dataclass(frozen=True)
@@ -86,13 +96,8 @@ class RunInfo(dict[str, Any]):
         return self.state in FINISHED
 
     def _repr_html_(self) -> str:
-        """Return a table of the main figures, for notebooks."""
-        rows = "".join(
-            f"<tr><th style='text-align: left'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
-            for name, value in _figures(self)
-        )
-        title = html.escape(f"run {self.get('run_id')}: {self.get('name') or ''} {self.get('state')}")
-        return f"<table><caption style='text-align: left'><b>{title}</b></caption>{rows}</table>"
+        """Return a table of the main figures of `annealq runs show`, for notebooks."""
+        return _table(f"run {self.get('run_id')}: {self.get('name') or ''}", _rows(_figures(self)))
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,26 @@ class ResultArrays:
             return None
         return float((self.predicted[labelled] == self.label[labelled]).mean())
 
+    def _repr_html_(self) -> str:
+        """Return a table of the first images, for notebooks."""
+        title = f"{len(self.index):,} images"
+        if (accuracy := self.accuracy) is not None:
+            title += f", accuracy {accuracy:.2%}"
+        if len(self.index) > _SHOWN:
+            title += f"; the first {_SHOWN}:"
+        columns = zip(self.index, self.predicted, self.label, self.margin, self.probability, strict=True)
+        rows = [
+            (
+                str(index),
+                "undecided" if predicted < 0 else self.classes[predicted],
+                "" if label < 0 else self.classes[label],
+                f"{margin:.2f}",
+                "" if math.isnan(probability) else f"{probability:.2%}",
+            )
+            for index, predicted, label, margin, probability in islice(columns, _SHOWN)
+        ]
+        return _table(title, [("image", "class", "label", "margin", "probability"), *rows])
+
 
 def image_result(row: Mapping[str, Any], *, provisional: bool = False) -> ImageResult:
     """Return a row of the server's results, which may be ``provisional``."""
@@ -202,23 +227,71 @@ def _floats(values: Iterable[float | None]) -> NDArray[np.float64]:
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
-def _figures(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _table(title: str, rows: Iterable[Sequence[str]]) -> str:
+    """Return text as a table of HTML, the first cell of each row in bold, in the colours of the notebook."""
+    left = "style='text-align: left'"
+    body = "".join(
+        f"<tr><th {left}>{html.escape(head)}</th>"
+        + "".join(f"<td {left}>{html.escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for head, *cells in rows
+    )
+    return f"<table><caption {left}><b>{html.escape(title)}</b></caption>{body}</table>"
+
+
+def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return name and text of those ``figures`` that are known."""
+    return [(name, str(value)) for name, value in figures.items() if value is not None and value != ""]
+
+
+def _figures(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of ``run`` that a reader looks for first, with their units."""
-    statistics = run.get("statistics") or {}
-    accuracy, seconds = run.get("accuracy"), statistics.get("qpu_access_time_us")
-    shown = {
+    statistics, accuracy = run.get("statistics") or {}, run.get("accuracy")
+    return {
+        "state": "; ".join(filter(None, (run.get("state"), run.get("pause_reason"), run.get("waits")))),
         "network": run.get("network"),
-        "solver": run.get("solver"),
-        "images": _count(run.get("images")),
-        "notes": "; ".join(run.get("notes") or ()) or None,
-        "decided": _count(run.get("decided")),
-        "undecided": _count(run.get("undecided")),
+        "solver": ": ".join(filter(None, (run.get("solver"), run.get("qpu")))),
+        "images": _images(run),
+        "notes": "; ".join(run.get("notes") or ()),
         "accuracy": None if accuracy is None else f"{accuracy:.2%}",
         "images per second": _count(statistics.get("images_per_second")),
-        "QPU time": None if not seconds else f"{seconds / 1e6:,.3f} s",
+        "QPU time": _qpu_time(run, statistics),
+        "reservations": "; ".join(_reservations(run, statistics)),
         "error": run.get("error"),
     }
-    return [(name, str(value)) for name, value in shown.items() if value is not None]
+
+
+def _images(run: Mapping[str, Any]) -> str | None:
+    counts = [f"{run[name]:,} {name}" for name in ("decided", "undecided", "missing") if run.get(name)]
+    images = _count(run.get("images"))
+    return f"{images}: {', '.join(counts)}" if images and counts else images
+
+
+def _qpu_time(run: Mapping[str, Any], statistics: Mapping[str, Any]) -> str | None:
+    """Return what ``run`` was charged so far, duplicates included, and its budget; None without qubits."""
+    used, budget_us = run.get("qpus") or [], run.get("budget_us")
+    charged_us = sum(use["qpu_time_us"] for use in used) if used else statistics.get("qpu_access_time_us")
+    if not charged_us and not budget_us:
+        return None
+    parts = [f"{(charged_us or 0) / 1e6:,.3f} s charged"]
+    if each_us := statistics.get("qpu_access_time_us_per_image"):
+        parts.append(f"{each_us:,.1f} us an image")
+    if wasted_us := statistics.get("qpu_wasted_us"):
+        parts.append(f"{wasted_us / 1e6:,.3f} s wasted")
+    if budget_us:
+        parts.append(f"budget {budget_us / 1e6:,.3f} s")
+    return ", ".join(parts)
+
+
+def _reservations(run: Mapping[str, Any], statistics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what speaks against relying on the results of ``run``."""
+    if run.get("provisional"):
+        yield "provisional: a later round of reads may change the results"
+    if voided := (statistics.get("guarantee") or {}).get("voided"):
+        yield f"the guarantee of the sets of classes is void: {voided}"
+    for use in run.get("qpus") or []:
+        if use.get("alarm"):
+            yield f"{use['qpu']}: {use['alarm']}"
 
 
 def _count(value: float | None) -> str | None:

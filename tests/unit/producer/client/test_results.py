@@ -6,8 +6,8 @@ import json
 import sys
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from html.parser import HTMLParser
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -126,17 +126,109 @@ def test_a_missing_library_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
         results.data_frame([ROW], ["a", "b"])
 
 
-def test_a_notebook_shows_a_run_and_no_markup_of_its_name() -> None:
-    statistics = {"images_per_second": 1234.5, "qpu_access_time_us": 2_500_000}
-    shown: dict[str, Any] = {"run_id": 7, "name": "<script>", "state": "done", "images": 10_000}
-    run = RunInfo(shown | {"accuracy": 0.98765, "statistics": statistics, "error": None})
-    html = run._repr_html_()
-    assert "<script>" not in html
-    for text in ("run 7: &lt;script&gt; done", "10,000", "98.77%", "2.500 s"):
-        assert text in html
-    assert "error" not in html
-    assert RunInfo({"run_id": 8, "state": "queued"})._repr_html_().startswith("<table>")
+def test_a_notebook_shows_the_figures_of_a_run() -> None:
+    use = {"qpu": "Advantage", "qpu_time_us": 2_500_000, "alarm": "broken chains have doubled"}
+    run = RunInfo(
+        {
+            "run_id": 7,
+            "name": "monday",
+            "state": "done",
+            "network": "digits@1",
+            "solver": "dwave",
+            "images": 10_000,
+            "decided": 9_990,
+            "undecided": 10,
+            "accuracy": 0.98765,
+            "qpu": "Advantage",
+            "budget_us": 3_000_000,
+            "qpus": [use],
+            "provisional": True,
+            "error": None,
+            "statistics": {"qpu_wasted_us": 100_000.0, "guarantee": {"voided": "other images"}},
+        }
+    )
+    shown = seen(run)
+    assert shown[0] == ["run 7: monday"]
+    assert dict(shown[1:]) == {
+        "state": "done",
+        "network": "digits@1",
+        "solver": "dwave: Advantage",
+        "images": "10,000: 9,990 decided, 10 undecided",
+        "accuracy": "98.77%",
+        "QPU time": "2.500 s charged, 0.100 s wasted, budget 3.000 s",
+        "reservations": "provisional: a later round of reads may change the results; the guarantee of the "
+        "sets of classes is void: other images; Advantage: broken chains have doubled",
+    }
+    assert seen(RunInfo({"run_id": 8, "state": "queued"})) == [["run 8: "], ["state", "queued"]]
     assert (run.id, run.state, run.is_finished) == (7, "done", True)
+
+
+def test_a_notebook_shows_progress_and_the_first_results() -> None:
+    progress = results.RunProgress(7, "running", 2_000, 1_500, 1_000, 0, None)
+    assert seen(progress) == [
+        ["run 7"],
+        ["state", "running"],
+        ["sampled", "1,500 of 2,000"],
+        ["scored", "1,000 of 2,000"],
+        ["failed", "0 of 2,000"],
+    ]
+    rows = [ROW | {"image": k, "predicted": k % 2, "label": 1, "probability": 0.5} for k in range(12)]
+    images = [results.image_result(row) for row in [ROW | {"label": None}, *rows[1:]]]
+    shown = seen(ResultArrays.of(images, ["a", "b"]))
+    assert shown[0] == ["12 images, accuracy 54.55%; the first 10:"]
+    assert shown[1] == ["image", "class", "label", "margin", "probability"]
+    assert shown[2][:3] == ["3", "undecided", ""]
+    assert shown[3][:3] == ["1", "b", "b"]
+    assert shown[3][-1] == "50.00%"
+    assert len(shown) == 12
+    assert seen(ResultArrays.of([], ["a", "b"]))[0] == ["0 images"]
+
+
+def test_a_notebook_takes_no_markup_from_a_server() -> None:
+    hostile = "</td><script>alert(1)</script><img src='//x' onerror=\"alert(1)\">&amp;"
+    use = {"qpu": hostile, "qpu_time_us": 1, "alarm": hostile}
+    words = ("name", "state", "pause_reason", "waits", "network", "solver", "qpu", "error")
+    run = RunInfo(
+        {
+            "run_id": 7,
+            "qpus": [use],
+            "notes": [hostile],
+            **dict.fromkeys(words, hostile),
+            "statistics": {"guarantee": {"voided": hostile}},
+        }
+    )
+    assert sum(cell.count(hostile) for row in seen(run) for cell in row) == len(words) + 4
+    progress = results.RunProgress(7, hostile, 1, 0, 0, 0, hostile)
+    assert [row[-1] for row in seen(progress)].count(hostile) == 2
+    image = results.image_result(ROW | {"predicted": 0, "label": 0})
+    assert seen(ResultArrays.of([image], [hostile, "b"]))[2][1:3] == [hostile, hostile]
+
+
+class _Table(HTMLParser):
+    """Collects the text of each row and of the caption; fails for everything that a table does not need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in ("table", "caption", "b", "tr", "th", "td")
+        assert all(attribute == ("style", "text-align: left") for attribute in attrs)
+        if tag in ("caption", "tr"):
+            self.rows.append([])
+        if tag in ("b", "th", "td"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        self.rows[-1][-1] += data
+
+
+def seen(shown: RunInfo | results.RunProgress | ResultArrays) -> list[list[str]]:
+    """Return the rows of text that a notebook shows, the caption first."""
+    table = _Table()
+    table.feed(shown._repr_html_())
+    table.close()
+    return table.rows
 
 
 def test_client_and_server_know_the_same_states_and_options() -> None:
