@@ -1,4 +1,4 @@
-"""README.md and docs/*.md as tests see them: fenced blocks, inline code, links, and the commands in them.
+"""README.md and docs/ as tests see them: fenced blocks, inline code, links, and the commands in them.
 
 A fence's info string is a language, and for languages that can run one directive at most:
 
@@ -10,11 +10,13 @@ A fence's info string is a language, and for languages that can run one directiv
     ```toml file: NAME           written to this file before the page continues; python and yaml, too
     ```text, ```mermaid, ```json shown
 
-The blocks of a page run in order, in one folder, with one home of their own.
+The blocks of a page run in order, in one folder, with one home of their own. Of a notebook those of its text
+run before its code.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -31,6 +33,7 @@ from producer.cli import SUMMARIES, app, load_command
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 DIRECTIVES = {
     "bash": {"background", "norun"},
     "console": {"norun"},
@@ -81,7 +84,18 @@ class Block:
 
 
 def tokens(page: Path) -> list[Token]:
-    return MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
+    return MarkdownIt("commonmark").enable("table").parse(text(page))
+
+
+def text(page: Path) -> str:
+    """Return the Markdown of ``page``; of a notebook that of its cells."""
+    read = page.read_text(encoding="utf-8")
+    return "\n\n".join(cells(json.loads(read), "markdown")) if page.suffix == ".ipynb" else read
+
+
+def cells(notebook: dict[str, Any], kind: str) -> list[str]:
+    """Return the sources of the cells of one ``kind``, code or markdown, of a ``notebook``."""
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
 def blocks(page: Path) -> list[Block]:
