@@ -163,7 +163,7 @@ class ResultArrays:
 
     def _repr_html_(self) -> str:
         """Return a table of the first images, for notebooks."""
-        title = f"{len(self.index):,} images"
+        title = f"images: {len(self.index):,}"
         if (accuracy := self.accuracy) is not None:
             title += f", accuracy {accuracy:.2%}"
         if len(self.index) > _SHOWN:

@@ -175,13 +175,13 @@ def test_a_notebook_shows_progress_and_the_first_results() -> None:
     rows = [ROW | {"image": k, "predicted": k % 2, "label": 1, "probability": 0.5} for k in range(12)]
     images = [results.image_result(row) for row in [ROW | {"label": None}, *rows[1:]]]
     shown = seen(ResultArrays.of(images, ["a", "b"]))
-    assert shown[0] == ["12 images, accuracy 54.55%; the first 10:"]
+    assert shown[0] == ["images: 12, accuracy 54.55%; the first 10:"]
     assert shown[1] == ["image", "class", "label", "margin", "probability"]
     assert shown[2][:3] == ["3", "undecided", ""]
     assert shown[3][:3] == ["1", "b", "b"]
     assert shown[3][-1] == "50.00%"
     assert len(shown) == 12
-    assert seen(ResultArrays.of([], ["a", "b"]))[0] == ["0 images"]
+    assert seen(ResultArrays.of([], ["a", "b"]))[0] == ["images: 0"]
 
 
 def test_a_notebook_takes_no_markup_from_a_server() -> None:
