@@ -34,7 +34,7 @@ _MOST_BYTES = 64 << 20  # of all arrays: a chip of 20,000 qubits has 10 MB
 _ARRAYS = ("qubits", "couplers", "h", "gains", "J", "about")
 # Reads of the emulator appear this much hotter than they are: sweeps end before everything has settled.
 # Measured on a chip without errors: reads at beta 4.5 fit 4.36 best.
-_APPEARS = 4.36 / 4.5
+APPEARS = 4.36 / 4.5
 _TYPES = ("chimera", "pegasus", "zephyr")
 _J_SD = 0.01  # of couplers that no read shows; D-Wave states 0.0095 to 0.0155
 
@@ -97,7 +97,7 @@ def _twin(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Twin:
     chip = _chip(design, arrays["qubits"], arrays["couplers"])
     known = {field.name for field in fields(ChipErrors)}
     errors = ChipErrors(**{name: float(value) for name, value in about["errors"].items() if name in known})
-    beta = float(about["beta"]) / _APPEARS
+    beta = float(about["beta"]) / APPEARS
     if not 0.01 <= beta <= 1000:
         raise ParameterError(f"beta must be 0.01 to 1000, not {beta:g}")
     h, gains = (_values(arrays[name], len(chip.qubits)) for name in ("h", "gains"))
