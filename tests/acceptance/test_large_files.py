@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from producer.images.origin import DataOrigin
 from producer.intake.find import source_of
@@ -28,6 +29,7 @@ from schema.parameters import Parameters, Solver
 from schema.shapes import ImageShape
 from schema.states import IntakeState
 from schema.tables import Batch, BatchImages, Intake, Network
+from tests.buckets import CREDENTIALS, bucket_server
 from tests.conftest import ROOT
 from tests.integration.conftest import network_row
 
@@ -60,26 +62,63 @@ def parquet(folder: Path, images: np.ndarray, labels: np.ndarray) -> DataOrigin:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("write", "count", "batch_size"), [(npy, 2_000_000, 100), (parquet, 150_000, 10)])
+@pytest.mark.parametrize(
+    ("write", "count", "batch_size", "road"),
+    [
+        (npy, 2_000_000, 100, "resume"),
+        (parquet, 150_000, 10, "resume"),
+        (npy, 1_000_000, 100, "read"),  # as for runs over HTTP and of schedules
+        (npy, 1_000_000, 100, "store"),
+    ],
+)
 def test_a_reader_is_killed_at_random_times_and_no_image_is_lost_or_repeated(
     database: Database,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     write: Callable[[Path, np.ndarray, np.ndarray], DataOrigin],
     count: int,
     batch_size: int,
+    road: str,
 ) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "bucket").mkdir()
+    with bucket_server(tmp_path) as (query, _):
+        address = f"s3://bucket/images.npy{query}" if road == "store" else None
+        _read_and_kill(database, tmp_path / "bucket", write, count, batch_size, road, address)
+
+
+def _read_and_kill(
+    database: Database,
+    folder: Path,
+    write: Callable[[Path, np.ndarray, np.ndarray], DataOrigin],
+    count: int,
+    batch_size: int,
+    road: str,
+    address: str | None,
+) -> None:
+    """Enqueue images that ``write`` writes to ``folder``, kill their readers, and compare what was read.
+
+    Args:
+        count: images.
+        road: ``read`` is the reader in the background, others are `runs resume`.
+        address: of the file in a store; None: it is read as a file.
+    """
     rng, times = np.random.default_rng(0), random.Random(1)
     images = rng.integers(0, 17, (count, 8, 8), dtype=np.uint8)
     labels = rng.integers(0, 10, count)
-    origin = write(tmp_path, images, labels)
+    origin = write(folder, images, labels)
+    if address is not None:
+        origin = replace(origin, data=address)
     with database.transaction() as session:
         session.execute(insert(Network).values(network_row()))
         network = choose_network(session, "digits", ImageShape((8, 8)))
     source = source_of(origin)
-    options = RunOptions(batch_size=batch_size)
-    run = open_intake(database, source, network, Solver.LOCAL, Parameters(reads=5), options).id
+    what = (source, network, Solver.LOCAL, Parameters(reads=5), RunOptions(batch_size=batch_size))
+    run = open_intake(database, *what, background=road == "read").id
     url = database.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-m", "producer.cli", "runs", "resume", str(run)]
+    verb = "read" if road == "read" else "resume"
+    command = [sys.executable, "-m", "producer.cli", "runs", verb, str(run)]
     env = {**os.environ, "ANNEALQ_DATABASE_URL": url}
     positions = [_images(database, run)]
     for _ in range(KILLS):
@@ -89,6 +128,7 @@ def test_a_reader_is_killed_at_random_times_and_no_image_is_lost_or_repeated(
             time.sleep(times.uniform(0, 0.1))
             reader.kill()
         positions.append(_images(database, run))
+        _expire_lease(database)
         if positions[-1] == count:
             break
     subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
@@ -98,6 +138,12 @@ def test_a_reader_is_killed_at_random_times_and_no_image_is_lost_or_repeated(
     with database.reading() as session:
         assert session.get_one(Intake, run).state is IntakeState.ENDED
     _compare(database, run, images, labels)
+
+
+def _expire_lease(database: Database) -> None:
+    """Let another reader begin at once, and not in a minute."""
+    with database.transaction() as session:
+        session.execute(update(Intake).values(leased_until=None))
 
 
 def _images(database: Database, run: int) -> int:
