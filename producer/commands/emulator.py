@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from producer.commands.shared.options import MAX_NUMBER
+from schema.errors import ParameterError
+
 _HELP = """Run a solver on this machine that speaks SAPI, D-Wave's protocol, in the foreground.
 
 Point any D-Wave client at it: when it is ready it prints one line of JSON with its endpoint.
@@ -152,10 +155,14 @@ def _twin_file(text: str) -> str:
     from producer.reports.terminal import screen
     from schema.settings import load
 
-    settings = load()
+    settings, run = load(), int(text)
+    if run > MAX_NUMBER:
+        raise ParameterError(
+            f"--twin {text:.40}: no run has such a number: `annealq runs list` shows all runs"
+        )
     with database(settings):
-        path = home_file(settings, int(text))
-        screen().print(twin_text(fit_and_show(settings, int(text), path, DEFAULT_PROBLEMS), path))
+        path = home_file(settings, run)
+        screen().print(twin_text(fit_and_show(settings, run, path, DEFAULT_PROBLEMS), path))
     return str(path)
 
 

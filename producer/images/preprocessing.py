@@ -164,7 +164,7 @@ def parse_size(text: str) -> tuple[int, int]:
     height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise ParameterError(
-            f"the size {text[:40]!r} is not valid: give HEIGHT or HEIGHTxWIDTH, as in 28 or 28x32, "
+            f"resize {text[:40]!r} is not a size: give HEIGHT or HEIGHTxWIDTH, as in 28 or 28x32, "
             f"each from 1 to {MAX_SIDE}"
         )
     return height, width

@@ -114,7 +114,10 @@ RULES = {
         (
             *("GET /v1/runs/{run}", "GET /v1/deliveries/{delivery}", "GET /v1/events"),
             *("GET /v1/runs/{run}/images/{image}", "GET /v1/runs/{run}/images/{image}/reads"),
-            *(f"GET /v1/runs/{{run}}/{part}" for part in ("results", "events", "deliveries", "bundle")),
+            *(
+                f"GET /v1/runs/{{run}}/{part}"
+                for part in ("results", "events", "deliveries", "bundle", "sample-set")
+            ),
             *("GET /runs/{run:int}", "GET /runs/{run:int}/{act:str}", "GET /runs/{run:int}/change"),
             *(f"GET /runs/{{run:int}}/{part}" for part in ("parts", "report.html", "history", "images")),
             "GET /runs/{run:int}/bundle.zip",
