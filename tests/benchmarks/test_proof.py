@@ -1,7 +1,8 @@
 """Figures of bundles: time to verify one of 10,000 images on qubits, and its size.
 
 Reads are those of random bits, drawn at once: more chains are broken than on a chip, so that verifying takes
-longer, and the reads do not deflate.
+longer, and the reads do not deflate. docs/proof.md has the sizes with annealed reads: 1.81 times the stored
+ones for 1,000 images, of which features (0.55) and the weights of the network (0.58) are most.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ docs/proof.md describes the format.
 
 container/    the file: zip, manifest, Merkle tree, signature
 documents.py  models of the JSON files
+compact.py    reads, features and graphs as they deflate best
 columns.py    results as columns, and where two such files differ
 rows.py       SQL to documents
 collect.py    a run to a bundle

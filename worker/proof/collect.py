@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.codecs import arrays
+from schema.codecs import arrays, chip_graphs
 from schema.errors import Corrupt
 from worker.compute import scoring
 from worker.compute.linear_terms import LinearTerms
 from worker.pipeline.features.inputs import with_inputs
-from worker.proof import columns, crate, documents, rows
+from worker.proof import columns, compact, crate, documents, rows
 from worker.proof.container import manifest, plain_json, signature
 from worker.proof.container.archive import Writer, order
 from worker.proof.contents import images_of
@@ -71,8 +71,7 @@ def _write(file: BinaryIO, contents: dict[str, Content], wanted: BundleOptions, 
     for done, name in enumerate(names):
         report("files", done, len(names))
         content = contents[name]()
-        packed = name.startswith(("reads/", "chips/"))  # deflated already
-        stored = writer.add(name, content, deflate=not packed)
+        stored = writer.add(name, content, deflate=True)
         records.append(manifest.record(writer.members[-1], content, stored))
     said = manifest.manifest(records)
     writer.add(manifest.NAME, plain_json.encode(said), deflate=True)
@@ -114,7 +113,7 @@ class _Files:
         found: dict[str, Content] = {d.WEIGHTS: lambda: stored.weights, d.RESULTS: self._results}
         if stored.nonconformity is not None:
             found[d.NONCONFORMITY] = _known(stored.nonconformity)
-        found |= {d.chip_file(k): _known(data) for k, data in enumerate(stored.graphs)}
+        found |= {d.chip_file(k): self._graph(k) for k in range(len(stored.graphs))}
         found |= {d.tiling_file(k): _known(data) for k, data in enumerate(stored.tilings)}
         for index, problem in enumerate(stored.problems):
             if problem.reads is not None:
@@ -152,14 +151,19 @@ class _Files:
         inputs = scoring.inputs(batch_input)
         model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
         alone = (LinearTerms(network, model, inputs[k : k + 1]) for k in self._again(index))
-        return b"".join(_encode(terms.features(slice(None))) for terms in alone)
+        return _encode(np.concatenate([terms.features(slice(None)) for terms in alone]))
 
     def _reads(self, problem: int) -> Content:
         def read() -> bytes:
             with self._database.reading() as session:
-                return rows.read_reads(session, problem)
+                stored = rows.read_reads(session, problem)
+            return compact.encode_reads(stored)
 
         return read
+
+    def _graph(self, chip: int) -> Content:
+        said, data = self._stored.chips[chip], self._stored.graphs[chip]
+        return lambda: compact.encode_graph(*chip_graphs.decode(data, said.qubits, said.couplers))
 
     def _results(self) -> bytes:
         with self._database.reading() as session:
@@ -172,7 +176,7 @@ def _encode(features: NDArray[np.float64]) -> bytes:
     single = features.astype("<f4")
     if not np.array_equal(single.astype(np.float64), features):
         raise Corrupt("features of the network have more digits than float32")
-    return single.tobytes()
+    return compact.encode_planes(single)
 
 
 def _json(value: object) -> Content:

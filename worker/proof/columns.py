@@ -31,7 +31,6 @@ _DTYPES = {
     "lowest_energy": "<f8",
     "chain_break_fraction": "<f8",  # NaN: no qubits
     "energy_gap": "<f8",  # NaN: none
-    "probability": "<f8",  # NaN: none
     "reads": "<i4",
     "earlier_predicted": "<i2",  # -1: undecided, -2: none
     "set_size": "<i2",  # 0: no set
@@ -41,8 +40,8 @@ _DTYPES = {
 def columns(rows: Mapping[int, Scored], classes: int) -> dict[str, NDArray[Any]]:
     """Return ``rows``, by image within the run, as columns in the order of the images.
 
-    There are also ``scores`` and ``probabilities`` (N, ``classes``)
-    float32, and ``class_set`` (N, bytes) uint8.
+    There are also ``scores`` (N, ``classes``) float32, and ``class_set``
+    (N, bytes) uint8. Probabilities follow from network and features alone.
 
     Raises:
         Corrupt: bytes of a row are damaged.
@@ -53,10 +52,8 @@ def columns(rows: Mapping[int, Scored], classes: int) -> dict[str, NDArray[Any]]
     found: dict[str, NDArray[Any]] = {
         name: np.array(values[name], dtype=np.dtype(dtype)) for name, dtype in _DTYPES.items()
     }
-    empty = np.zeros((len(rows), classes), "<f4")
-    found["scores"] = arrays.decode_scores([row.scores for row in ordered], classes) if ordered else empty
-    shares = [row.probabilities for row in ordered if row.probabilities is not None]
-    found["probabilities"] = arrays.decode_scores(shares, classes) if len(shares) == len(ordered) else empty
+    scores = [row.scores for row in ordered]
+    found["scores"] = arrays.decode_scores(scores, classes) if scores else np.zeros((0, classes), "<f4")
     size = -(-classes // 8)
     packed = b"".join(row.class_set or bytes(size) for row in ordered)
     found["class_set"] = np.frombuffer(packed, np.uint8).reshape(len(ordered), -1)
@@ -80,9 +77,8 @@ def decode(data: bytes, classes: int) -> dict[str, NDArray[Any]]:
         raise DamagedPart(RESULTS, f"is not a valid safetensors file: {error!s:.100}") from None
     number = len(found.get("image", ()))
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_DTYPES, (number,))
-    shapes |= dict.fromkeys(("scores", "probabilities"), (number, classes))
-    shapes["class_set"] = (number, -(-classes // 8))
-    types = _DTYPES | {"scores": "<f4", "probabilities": "<f4", "class_set": "u1"}
+    shapes |= {"scores": (number, classes), "class_set": (number, -(-classes // 8))}
+    types = _DTYPES | {"scores": "<f4", "class_set": "u1"}
     for name, shape in shapes.items():
         if name not in found or found[name].shape != shape or found[name].dtype != np.dtype(types[name]):
             raise DamagedPart(RESULTS, f"has no column {name} of {shape} {types[name]}")

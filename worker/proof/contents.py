@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.codecs import arrays, chip_graphs
+from schema.codecs import arrays
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver
@@ -18,7 +18,7 @@ from schema.states import ProblemState
 from worker.compute.linear_terms import LinearTerms
 from worker.embedding.model.graphs import SolverGraph
 from worker.network.trained import TrainedNetwork
-from worker.proof import documents
+from worker.proof import compact, documents
 from worker.proof.container import manifest, signature
 from worker.proof.container.archive import BundleArchive, DamagedPart
 from worker.proof.documents import (
@@ -147,7 +147,9 @@ class Contents:
         tiles = None if said.embedding is None else self.archive.content(
             documents.tiling_file(said.embedding)
         )  # fmt: skip
-        data = self.archive.content(documents.reads_file(problem))
+        name = documents.reads_file(problem)
+        with documents.in_file(name):
+            data = compact.decode_reads(self.archive.content(name))
         return StoredReads(problem, said.first_image, said.count, said.first_tile, data, tiles)
 
     def located(self, batch_input: BatchInput) -> list[LocatedReads]:
@@ -162,7 +164,7 @@ class Contents:
         """Return the working graph of the chip of that index."""
         said, name = self.chips[chip], documents.chip_file(chip)
         with documents.in_file(name):
-            qubits, couplers = chip_graphs.decode(self.archive.content(name), said.qubits, said.couplers)
+            qubits, couplers = compact.decode_graph(self.archive.content(name), said.qubits, said.couplers)
         with documents.in_file(documents.CHIPS):
             facts = {**said.properties, "qubits": qubits, "couplers": couplers}
             return SolverGraph.from_properties(said.name, said.graph_id, facts)
@@ -216,7 +218,7 @@ class Contents:
         data, width = self.archive.content(name), self.model.feature_count
         if len(data) != 4 * count * width:
             raise DamagedPart(name, f"has {len(data):,} bytes, not those of {count} images x {width} values")
-        values = np.frombuffer(data, "<f4").astype(np.float64).reshape(count, width)
+        values = compact.decode_planes(data, "<f4").astype(np.float64).reshape(count, width)
         if not np.isfinite(values).all():
             raise DamagedPart(name, "has a value that is not finite")
         return values

@@ -25,9 +25,9 @@ _SAID = {
     documents.RESULTS: "Class, scores and certainty of each image, as safetensors",
 }
 _FOLDERS = {
-    "features": "Feature values of images, float32: the linear part of their problems",
+    "features": "Feature values of images, planes of float32: the linear part of their problems",
     "images": "Values of images, row by row, little-endian",
-    "reads": "Raw reads of a problem, as they were received",
+    "reads": "Raw reads of a problem, in another order of bits",
     "chips": "Qubits and couplers of a working graph",
     "embeddings": "Chains of an embedding",
 }

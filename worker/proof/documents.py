@@ -205,12 +205,12 @@ def timestamp(name: str, text: str | None) -> float:
 
 def features_file(batch: int) -> str:
     """Return the name of the features of the images of the batch of that index."""
-    return f"features/{batch:06}.f4"
+    return f"features/{batch:06}.planes"
 
 
 def alone_file(batch: int) -> str:
     """Return the name of the features of those images that were read again, computed one by one."""
-    return f"features/{batch:06}-alone.f4"
+    return f"features/{batch:06}-alone.planes"
 
 
 def images_file(batch: int) -> str:
@@ -220,7 +220,7 @@ def images_file(batch: int) -> str:
 
 def reads_file(problem: int) -> str:
     """Return the name of the raw reads of the problem of that index."""
-    return f"reads/{problem:06}.aqs"
+    return f"reads/{problem:06}.reads"
 
 
 def chip_file(chip: int) -> str:

@@ -117,7 +117,7 @@ def read_results(session: Session, run: int) -> dict[int, Scored]:
     columns = [getattr(Classification, name) for name in names]
     query = select(Classification.image, *columns).where(Classification.run_id == run)
     found = {row.image: Scored(*row[1:]) for row in session.execute(query)}
-    if any(row.probabilities is None or row.reads is None for row in found.values()):
+    if any(row.reads is None for row in found.values()):
         raise InputError(
             f"run {run} was scored by an earlier version: `annealq runs rescore {run}`, and bundle that run"
         )

@@ -11,7 +11,6 @@ from worker.proof.contents import Contents
 from worker.records.batches import Scored
 from worker.rounds import several_rounds
 
-PROBABILITIES = ("probability", "probabilities")
 WITHIN = 1e-5
 """Of numbers that torch or an exponential has computed: their last bits depend on the machine."""
 
@@ -48,8 +47,7 @@ def score_batch(contents: Contents, batch: int) -> dict[int, Scored]:
 
 def near(contents: Contents) -> tuple[str, ...]:
     """Return the columns of results that are compared within `WITHIN`; the others are, bit for bit."""
-    by_weights = ("scores", "margin") if contents.parameters.rule is Rule.BOLTZMANN else ()
-    return (*PROBABILITIES, *by_weights)
+    return ("scores", "margin") if contents.parameters.rule is Rule.BOLTZMANN else ()
 
 
 def _counted(row: Scored, reads: int) -> Scored:

@@ -148,9 +148,9 @@ def _scores(contents: Contents, findings: Findings, report: Report) -> None:
     differ = columns.differences(ours, compared, near, scores.WITHIN)
     findings.wrong += [(documents.RESULTS, f"has another {text}") for text in differ]
     if not differ:
+        but = f", {' and '.join(near)} within {scores.WITHIN:g}" if near else ""
         findings.proven.append(
-            f"results of {len(classified):,} images computed again from their reads: bit for bit, "
-            f"{' and '.join(near)} within {scores.WITHIN:g}"
+            f"results of {len(classified):,} images computed again from their reads: bit for bit{but}"
         )
     if without:
         findings.unproven.append(f"anything of {count_text(without, 'image')} with reads and no result")

@@ -152,7 +152,7 @@ def test_a_run_that_cannot_be_proven_is_refused(
     with pytest.raises(InputError, match="another lowest_energy of 1 images; of image 3"):
         bundled(context, run, path)
     with context.database.transaction() as session:
-        session.execute(update(Classification).values(probabilities=None))
+        session.execute(update(Classification).values(reads=None))
     with pytest.raises(InputError, match=f"annealq runs rescore {run}"):
         bundled(context, run, path)
     with context.database.transaction() as session:

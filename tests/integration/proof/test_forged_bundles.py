@@ -23,6 +23,7 @@ from tests.integration.conftest import Outbox
 from tests.integration.proof.bundles import bundled, classify, contents, forge, verified
 from tests.integration.proof.test_bundles import QUBITS
 from worker.context import Context
+from worker.proof import compact
 from worker.proof.container import plain_json
 
 Change = Callable[[bytes], bytes]
@@ -79,18 +80,17 @@ def column(name: str, change: Callable[[np.ndarray], None]) -> Change:
 
 def bits(data: bytes) -> bytes:
     """Turn all bits of the first read."""
-    raw = samples.decode(data)
-    packed = raw.packed.copy()
-    packed[0, 0] ^= 0xFF
-    packed[0, 0, -1:] &= 0xFF << (-raw.variables % 8) & 0xFF
-    return samples.encode(samples.RawReads(packed, raw.variables, raw.energies))
+    raw = samples.decode(compact.decode_reads(data))
+    turned = raw.bits.copy()
+    turned[0, 0] ^= 1
+    return compact.encode_reads(samples.encode(samples.RawReads.of(turned, raw.energies)))
 
 
-def add(place: int, value: float, kind: str) -> Change:
+def add(place: int, value: float, kind: str, *, planes: bool = False) -> Change:
     def of(data: bytes) -> bytes:
-        values = np.frombuffer(data, kind).copy()
+        values = compact.decode_planes(data, kind) if planes else np.frombuffer(data, kind).copy()
         values[place] += value
-        return values.tobytes()
+        return compact.encode_planes(values) if planes else values.tobytes()
 
     return of
 
@@ -108,7 +108,7 @@ FORGED: list[tuple[str, Change | None, str]] = [
     ("results.safetensors", column("scores", lambda a: np.multiply(a, 0.5, out=a)), "another scores"),
     ("results.safetensors", column("margin", set_item(3, 0.123)), "of image 3 it is 0.123"),
     ("results.safetensors", column("image", set_item(24, 30)), "25 images are classified"),
-    ("reads/000002.aqs", bits, "results.safetensors has another"),
+    ("reads/000002.reads", bits, "results.safetensors has another"),
     # Charges, statistics and the ledger.
     ("problems.json", put(1, "charged_us", 5.0), "charges 5.0 us for problem 1"),
     ("run.json", put("statistics", "qpu_access_time_us", 1.0), "states qpu_access_time_us 1.0"),
@@ -120,16 +120,19 @@ FORGED: list[tuple[str, Change | None, str]] = [
     ("problems.json", put(0, "scale", 0.5), "another scale or chain strength"),
     ("run.json", put("parameters", "lam", 7.0), "another scale or chain strength"),
     ("chips.json", put(0, "properties", "h_range", [-1.0, 1.0]), "another scale or chain strength"),
-    ("features/000001.f4", add(5, 0.01, "<f4"), "features of image 10 that are not those"),
+    ("features/000001.planes", add(5, 0.01, "<f4", planes=True), "features of image 10 that are not those"),
     ("images/000000.raw", add(5, 1, "u1"), "images/000000.raw"),
     ("batches.json", put(0, "labels", 0, 9), "images/000000.raw"),
     ("network.safetensors", lambda data: data[:-1] + b"\x01", "network.safetensors"),
     # What cannot be read at all.
     ("network.safetensors", lambda _: pickle.dumps({}), "network.safetensors"),
     ("results.safetensors", lambda _: pickle.dumps({}), "is not a valid safetensors file"),
-    ("reads/000000.aqs", lambda data: data[:-1], "sample set"),
-    ("reads/000000.aqs", None, "reads/000000.aqs is missing"),
-    ("reads/000099.aqs", lambda _: b"", "reads/000099.aqs does not belong there"),
+    ("reads/000000.reads", lambda data: data[:-1], "sample set"),
+    ("reads/000000.reads", lambda _: b"", "fewer than its header"),
+    ("reads/000000.reads", lambda data: b"\xff" * 12 + data[12:], "not those of its"),
+    ("features/000001.planes", lambda data: data[:-1], "features/000001.planes has"),
+    ("reads/000000.reads", None, "reads/000000.reads is missing"),
+    ("reads/000099.reads", lambda _: b"", "reads/000099.reads does not belong there"),
     ("embeddings/000000.aqt", lambda data: data[:40], "embeddings/000000.aqt"),
     ("chips/000000.graph", lambda data: data[:-9], "chips/000000.graph"),
     ("batches.json", put(0, "count", 2**31 - 1), "batches.json"),
