@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,8 @@ class RunningProgram:
             self._errors.seek(0)
             lines = self._errors.read().strip().splitlines()
             text = lines[-1] if lines else f"`worker.tools.{self.program}` ended with exit code {code}"
+            if code == -signal.SIGXCPU:
+                text = "it needs more processor time than a check may take: choose a smaller file"
             if text.startswith("ModuleNotFoundError"):
                 text = f"this needs a worker's packages ({text}): pip install 'annealq[worker]'"
             raise (InputError if code == InputError.exit_code else AnnealqError)(text)

@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 
 MEMORY_BYTES = 2 * 1024**3  # of addresses, libraries included
-CPU_S = 60
+CPU_S = 61
 _OUTPUT_BYTES = 1_000_000  # its errors go to a file
 _NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS of linux/prctl.h
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # CLONE_NEWUSER and CLONE_NEWNET of linux/sched.h
@@ -35,7 +35,9 @@ def confine() -> None:
         _, hard = resource.getrlimit(limit)
         lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
         with suppress(OSError, ValueError):  # macOS refuses some
-            resource.setrlimit(limit, (lowered, lowered))
+            # At the soft limit of processor time SIGXCPU says why the process ends, SIGKILL would not.
+            soft = lowered - 1 if limit == resource.RLIMIT_CPU else lowered
+            resource.setrlimit(limit, (soft, lowered))
 
 
 def _close_files() -> None:

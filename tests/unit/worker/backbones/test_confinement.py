@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -31,3 +32,16 @@ except (OSError, MemoryError) as error:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.strip() == ("MemoryError" if tried == "memory" else "OSError")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other limits")
+def test_an_endless_process_ends_by_a_signal_that_says_why() -> None:
+    program = """
+from worker.backbones import confinement
+confinement.CPU_S = 2
+confinement.confine()
+while True:
+    pass
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGXCPU
