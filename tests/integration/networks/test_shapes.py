@@ -76,7 +76,7 @@ def test_coloured_images_of_a_shipped_size_become_grey_and_that_is_said(database
     coloured = some(ImageShape.image(28, 28, 3))
     chosen = get_or_install_network(database, coloured, None)
     assert (chosen.name, chosen.shape) == ("mnist", ImageShape.image(28, 28))
-    assert changes(coloured, chosen) == "some: 4 turned from colour to grey, as network 'mnist' takes them"
+    assert changes(coloured, chosen) == "all turned from colour to grey, as network 'mnist' takes them"
     grey = match_images(coloured, chosen).images
     np.testing.assert_array_equal(
         grey, [np.asarray(Image.fromarray(image).convert("L")) for image in coloured.images]
@@ -141,13 +141,10 @@ def test_pictures_are_resized_the_same_one_by_one_and_as_an_array(
         Image.fromarray(photo).resize((90, 120)).save(tmp_path / f"{k}.jpg", quality=95)
     whole = read_images(tmp_path)
     chosen = ChosenNetwork(1, "own", takes, ("a",))
-    text = (
-        "3 resized to 8 x 6 ("
-        + fit.value
-        + ")"
-        + (" and turned from colour to grey" if channels == 1 else "")
+    turned = " and turned from colour to grey" if channels == 1 else ""
+    assert (
+        changes(whole, chosen) == f"all resized to 8 x 6 ({fit.value}){turned}, as network 'own' takes them"
     )
-    assert changes(whole, chosen) == f"{whole.name}: {text}, as network 'own' takes them"
     resized = read_images(tmp_path, takes=lambda _differ: takes)
     if channels == 3:
         np.testing.assert_array_equal(match_images(whole, chosen).images, resized.images)
