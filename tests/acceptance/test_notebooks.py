@@ -26,12 +26,12 @@ _FINDINGS = {
     "what-the-annealer-adds.ipynb": "accuracy['exact minimum'] > 0.9 and all("
     "curve(annealed[each], each)[0] > curve(random_bits[each], each)[0] + 0.3 for each in annealed)",
 }
-_NEEDS_A_SERVICE = {"first-qpu-run.ipynb", "own-pictures.ipynb"}
+_SLOW = {"first-qpu-run.ipynb", "own-pictures.ipynb", "energy-head.ipynb", "what-the-annealer-adds.ipynb"}
 _EXECUTE = "from nbclient.cli import main; main()"
 
 
 def _marked(path: Path) -> Any:
-    slow = [pytest.mark.slow] if path.name in _NEEDS_A_SERVICE else []
+    slow = [pytest.mark.slow] if path.name in _SLOW else []
     return pytest.param(path, id=path.name, marks=slow)
 
 
