@@ -8,7 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from rich.console import Console
 from sqlalchemy import func, select, update
 
@@ -39,10 +41,12 @@ from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
 from worker import reconcile
 from worker.context import Context
+from worker.network import inference
 from worker.pipeline import plan_calibration as planning
 from worker.pipeline.dry_run import plan_dry_run
 from worker.pipeline.plan_calibration import plan_calibration
 from worker.records import attempts
+from worker.records.networks import Registry
 
 GRID = ParameterGrid.embedded(reads=40, qpu="tiny", tiles=2, visibles=(Visible.FOLDED,), factors=(1.0,))
 IMAGES = 12
@@ -63,9 +67,15 @@ def context(database: Any, outbox: Outbox, emulator: Emulator) -> Iterator[Conte
 
 
 def calibrate(
-    context: Context, network: ChosenNetwork, budget_us: int | None = None, images: int = IMAGES
+    context: Context,
+    network: ChosenNetwork,
+    budget_us: int | None = None,
+    images: int = IMAGES,
+    *,
+    labels: NDArray[np.int64] | None = None,
 ) -> queries.CalibrationSummary:
     offered = some_images(images)
+    offered = offered if labels is None else replace(offered, labels=labels)
     made = enqueue_calibration(context.database, offered, network, Solver.EMULATOR, GRID, budget_us)
     work_off(context, Message(Task.PLAN_CALIBRATION, made.id))
     return found(context, made.id)
@@ -271,7 +281,10 @@ def test_a_target_takes_the_cheapest_measured_setting_and_its_run_says_if_it_was
     context: Context, working: ChosenNetwork
 ) -> None:
     app = AppContext(load_settings(), context.database)
-    fitted = calibrate(context, working)
+    with context.database.reading() as session:  # random labels may all be wrong
+        trained = Registry().get(session, working.id)
+    known = (trained.architecture, trained.weights, some_images(IMAGES).images)
+    fitted = calibrate(context, working, labels=inference.classify(*known))
     measured = fitted.measured or {}
     images = some_images(IMAGES)
     request = RunRequest(solver=Solver.EMULATOR, network=working.pinned, target=0.05, budget_us=10_000_000)
