@@ -132,7 +132,7 @@ class _TrainingRun:
     @property
     def _evaluated(self) -> Samples:
         """Return the samples that an epoch is chosen by."""
-        return self.validation or self.given
+        return self.validation or self.train
 
     def _join_flips(self) -> Samples:
         images, labels = self.images[self.given.places], self.labels[self.given.places]

@@ -87,6 +87,11 @@ def test_pooled_networks_learn(rule: str) -> None:
     assert np.mean(inference.classify(architecture, trained.weights, images, rule) == labels) >= 0.8
 
 
+def test_without_held_out_images_all_that_are_trained_on_choose_the_epoch() -> None:
+    trained = training.train(small(epochs=2), digits5x5.images(), np.arange(5), seed=0)
+    assert trained.quality.images == 5 + 5 * 25
+
+
 def test_the_same_seed_gives_the_same_weights() -> None:
     images, labels = digits5x5.images(), np.arange(5)
     before = torch.get_rng_state()
