@@ -55,6 +55,7 @@ def samples(
 
     Example: `annealq runs samples 1 --image 7 --output image-7.json`.
     """
+    from producer.context import database
     from producer.files import replacing
     from producer.stack import programs
     from producer.stack.programs import Program
@@ -66,8 +67,9 @@ def samples(
     chosen += ["--physical"] if physical else []
 
     def write(path: Path) -> None:
-        arguments = [str(run), str(path), *chosen]
-        programs.run(Program.OCEAN_SAMPLES, arguments, load(), timeout_s=_PATIENCE_S)
+        settings, arguments = load(), [str(run), str(path), *chosen]
+        with database(settings):  # says what to do if it is empty or has another version
+            programs.run(Program.OCEAN_SAMPLES, arguments, settings, timeout_s=_PATIENCE_S)
 
     if output is None:
         with tempfile.TemporaryDirectory(prefix="annealq-") as folder:

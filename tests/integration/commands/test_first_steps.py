@@ -17,7 +17,13 @@ from tests.integration.commands.test_hostile import COMMANDS
 _SHOW = [name for name in COMMANDS if name.endswith((" list", " chips")) or name == "plan"]
 
 
-@pytest.mark.parametrize("command", [*_SHOW, "runs show 1", "networks show digits", "runs report 1"])
+_MORE = [
+    *("runs show 1", "networks show digits", "runs report 1", "runs bundle 1 -o x.zip"),
+    *("runs samples 1 --image 1", "embeddings export 1", "embeddings twin 1 -o x.npz"),
+]
+
+
+@pytest.mark.parametrize("command", [*_SHOW, *_MORE])
 def test_an_empty_home_says_how_to_start(command: str) -> None:
     done = CliRunner().invoke(app, command.split())
     assert isinstance(done.exception, DatabaseOutdated)
