@@ -1,7 +1,8 @@
-"""Simulated annealing on the processor, by dwave-samplers (formerly dwave-neal).
+"""Simulated annealing on the processor: heads by block Gibbs sampling, other models by dwave-samplers.
 
-The library's compiled function is called directly, for each image: couplers and temperatures are prepared
-once for each batch, and only h changes. Its sampler class would rebuild both for every image.
+dwave-samplers (formerly dwave-neal) anneals unit after unit. Its compiled function is called directly, for
+each image: couplers and temperatures are prepared once for each batch, and only h changes. Its sampler class
+would rebuild both for every image. Heads are cheaper by `heads.py`: tests/benchmarks/test_annealers.py.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from dwave.samplers.sa.simulated_annealing import simulated_annealing
 
 from schema.errors import ParameterError, Refused
 from schema.parameters import MAX_SWEEPS
 from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words, no_interrupt
+from worker.annealers.heads import ROWS, HeadCouplings, anneal_head, words_for
 from worker.qubo.ising import bits_of, spin_form, spins_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from worker.qubo.energy_model import EnergyModel, FloatArray
+    from worker.qubo.energy_model import BitArray, EnergyModel, FloatArray
     from worker.qubo.ising import SpinArray
     from worker.qubo.noise import Noise
 
@@ -38,11 +39,12 @@ _DESCENTS = 2
 # default number of sweeps, by tests/benchmarks/test_annealers.py.
 _HOT = 2.0
 _COLD = 10.0
+_HEAD_LAYERS = 2  # visible and class units
 
 
 @dataclass(frozen=True)
 class SimulatedAnnealer:
-    """Metropolis annealing from random states, ``sweeps`` updates of every unit for a read.
+    """Annealing from random states, ``sweeps`` updates of every unit for a read.
 
     Raises:
         ParameterError: a parameter is out of range.
@@ -84,10 +86,59 @@ class SimulatedAnnealer:
         check_request(model, linear, reads, seed, first_image)
         self.check(model)
         started, check_interrupt = perf_counter(), check_interrupt or no_interrupt
+        anneal = self._anneal_heads if len(model.sizes) == _HEAD_LAYERS else self._anneal_units
+        bits = anneal(model, linear, reads, seed, first_image, noise, check_interrupt)
+        return LogicalSamples(bits, model.energies(linear, bits), perf_counter() - started)
+
+    def _anneal_heads(
+        self,
+        model: EnergyModel,
+        linear: FloatArray,
+        reads: int,
+        seed: int,
+        first_image: int,
+        noise: Noise | None,
+        check_interrupt: Callable[[], None],
+    ) -> BitArray:
+        """Anneal by `heads.py`, some images at once; one image if noise changes its couplings."""
+        betas = beta_schedule(model, self.sweeps)
+        words = words_for(reads, model.units, self.sweeps)
+        bits = np.empty((len(linear), reads, model.units), dtype=np.uint8)
+        together = 1 if noise is not None else max(1, ROWS // reads)
+        shared = HeadCouplings.of(model)
+
+        def anneal(first: int) -> None:
+            block, couplings, rows = slice(first, first + together), shared, linear[first : first + together]
+            if noise is not None:
+                noisy, row = noise.apply(model, linear[first], first_image + first)
+                couplings, rows = HeadCouplings.of(noisy), row[np.newaxis]
+            streams = [
+                np.random.PCG64DXSM(seed).advance((first_image + first + image) * words)
+                for image in range(len(rows))
+            ]
+            bits[block] = anneal_head(couplings, rows, reads, betas, streams, check_interrupt)
+
+        self._in_threads(anneal, range(0, len(linear), together))
+        return bits
+
+    def _anneal_units(
+        self,
+        model: EnergyModel,
+        linear: FloatArray,
+        reads: int,
+        seed: int,
+        first_image: int,
+        noise: Noise | None,
+        check_interrupt: Callable[[], None],
+    ) -> BitArray:
+        """Anneal by the library, image by image."""
         states, seeds = _initial_states(model.units, len(linear), reads, seed, first_image)
         spin = spin_form(linear, model.edges, model.couplings)
         # The compiled code copies from Python lists several times faster than from arrays.
         starts, ends = model.edges.T.tolist()
+        # Here, since it imports dimod and networkx, which heads of two layers do without.
+        from dwave.samplers.sa.simulated_annealing import simulated_annealing
+
         weights, betas = spin.J.tolist(), beta_schedule(model, self.sweeps).tolist()
 
         def anneal(image: int) -> None:
@@ -101,14 +152,16 @@ class SimulatedAnnealer:
                 1, betas, int(seeds[image]), states[image],
             )  # fmt: skip
 
+        self._in_threads(anneal, range(len(states)))
+        return bits_of(states)
+
+    def _in_threads(self, anneal: Callable[[int], None], starts: range) -> None:
         if self.threads == 1:
-            for image in range(len(states)):
-                anneal(image)
+            for start in starts:
+                anneal(start)
         else:
             with ThreadPoolExecutor(self.threads) as pool:
-                deque(pool.map(anneal, range(len(states))), maxlen=0)
-        bits = bits_of(states)
-        return LogicalSamples(bits, model.energies(linear, bits), perf_counter() - started)
+                deque(pool.map(anneal, starts), maxlen=0)
 
 
 def beta_schedule(model: EnergyModel, sweeps: int) -> FloatArray:

@@ -90,3 +90,15 @@ def test_a_model_too_large_is_refused_with_its_units() -> None:
     huge = EnergyModel((10_000, 1), np.zeros(10_001), np.empty((0, 2), dtype=np.int32), np.empty(0))
     with pytest.raises(Refused, match=r"10,001 units; the local annealer takes 10,000"):
         SimulatedAnnealer().check(huge)
+
+
+@pytest.mark.parametrize("scale", [2.0**-900, 2.0**900])
+def test_very_small_and_very_large_heads_anneal_as_others(scale: float) -> None:
+    model = head()
+    other = EnergyModel(model.sizes, scale * model.bias, model.edges, scale * model.couplings)
+    features = features_for(model, 2)
+    reads = [
+        SimulatedAnnealer().sample(one, one.linear(times * features), reads=30, seed=1).bits
+        for one, times in ((model, 1.0), (other, scale))
+    ]
+    np.testing.assert_array_equal(*reads)
