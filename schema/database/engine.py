@@ -48,7 +48,9 @@ def create(url: URL, connections: int) -> Engine:
         pool = {}  # it has one connection for each thread
     try:
         if url.get_backend_name() != "sqlite":
-            return create_engine(url, pool_pre_ping=True, connect_args=_postgresql(url), **pool)
+            # Without hstore a first connection need not ask the server for this type.
+            pool |= {"pool_pre_ping": True, "use_native_hstore": False}
+            return create_engine(url, connect_args=_postgresql(url), **pool)
         module = _sqlite_module()
         timeout = {"timeout": BUSY_TIMEOUT_MS / 1000}
         engine = create_engine(url, module=module, connect_args=timeout, **pool)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from schema.database.rows import insert_into
 from schema.database.transitions import record_event, transition, transition_all
 from schema.errors import BackboneError
 from schema.network.architecture import Architecture
@@ -49,8 +49,8 @@ class FeatureRequest:
             "attempts": 0,
             "created_at": now,
         }
-        insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-        new = insert(FeatureSet).values(values).on_conflict_do_nothing().returning(FeatureSet.id)
+        insert = insert_into(session.get_bind().dialect, FeatureSet)
+        new = insert.values(values).on_conflict_do_nothing().returning(FeatureSet.id)
         if (inserted := session.execute(new).scalar()) is not None:
             record_event(session, "feature_sets", inserted, None, FeatureSetState.QUEUED, now=now)
             return inserted, False

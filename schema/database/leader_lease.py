@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -87,3 +87,8 @@ def lead(session: Session, role: str, holder: str, *, now: datetime, lease_s: fl
     except IntegrityError:
         return False
     return True
+
+
+def release(session: Session, role: str, holder: str) -> None:
+    """End the lease of ``role`` in ``session``, if ``holder`` has it, for others to begin at once."""
+    session.execute(delete(Leader).where(Leader.role == role, Leader.holder == holder))

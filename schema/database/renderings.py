@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, delete, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from schema.database.rows import insert_into
 from schema.messages import EXPIRES_S, Task
 from schema.tables import Batch, Rendering, Run
 
@@ -79,8 +79,7 @@ def ask(session: Session, run: int, kind: str, content_sha256: str, task: Task, 
         now: the time.
     """
     values = {"content_sha256": content_sha256, "media_type": _ASKED, "body": b"", "created_at": now}
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(Rendering).values(run_id=run, kind=kind, **values)
+    statement = insert_into(session.get_bind().dialect, Rendering).values(run_id=run, kind=kind, **values)
     expired = Rendering.created_at < now - timedelta(seconds=EXPIRES_S[task])
     unfinished = Rendering.media_type.in_((_ASKED, _FAILED))
     statement = statement.on_conflict_do_update(

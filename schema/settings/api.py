@@ -64,7 +64,7 @@ class ApiSettings(TomlSettings):
         origins = tuple(part.strip().rstrip("/") for part in parts if part.strip())
         for origin in origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
-                raise ValueError(f"{origin!r} is no origin: write https://example.com, or * for all")
+                raise ValueError(f"{origin!r} is not an origin: write https://example.com, or * for all")
         return origins
 
     @field_validator("folders", mode="before")

@@ -26,7 +26,7 @@ TABLES: dict[str, frozenset[str]] = {
     "worker": _names(WorkerSettings),
     "api": _names(ApiSettings),
 }
-# Variables that are no settings: of logs, of crash points, and of examples in the guides.
+# Variables that are not settings: of logs, of crash points, and of examples in the guides.
 OTHERS = frozenset(
     {"ANNEALQ_LOG", "ANNEALQ_VERBOSE", "ANNEALQ_KEY", "ANNEALQ_CRASH_AT", "ANNEALQ_CRASH_ONCE"}
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime, time
 from functools import cache
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from schema.states import ProblemState
-from schema.tables.runs import Problem
+from schema.tables.runs import Batch, Problem, Run, Spending
 
 IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)  # submitted or being submitted, not answered yet
 
@@ -74,6 +74,30 @@ def _newest_charges() -> Select[Any]:
     stated = (newest.answered_at.is_not(None), ~newest.charge_estimated, newest.estimated_us > 0)
     query = select(newest.charged_us, newest.estimated_us)
     return query.where(newest.graph_id == bindparam("graph"), *stated).limit(_NEWEST)
+
+
+def charged_by_solver(session: Session, since: date | None = None) -> dict[str, float]:
+    """Return the microseconds that each solver was charged for problems submitted on or after a day (UTC).
+
+    They are read from the sums of `spendings`, less what is expected of problems in flight: to add up all
+    problems of a large database takes seconds.
+
+    Args:
+        since: the day; None: of all days.
+    """
+    spent = select(Run.solver, func.sum(Spending.spent_us)).join(Run, Run.id == Spending.run_id)
+    waiting = select(
+        select(Batch.run_id).where(Batch.id == Problem.batch_id).scalar_subquery().label("run"),
+        func.sum(Problem.estimated_us).label("us"),
+    ).where(Problem.state.in_(IN_FLIGHT))
+    if since is not None:
+        spent = spent.where(Spending.day >= since)
+        waiting = waiting.where(Problem.sending_at >= datetime.combine(since, time(), UTC))
+    charged = {solver: float(us) for solver, us in session.execute(spent.group_by(Run.solver))}
+    in_flight = {row.run: row.us or 0 for row in session.execute(waiting.group_by("run"))}
+    for run, solver in session.execute(select(Run.id, Run.solver).where(Run.id.in_(in_flight))):
+        charged[solver] = charged.get(solver, 0.0) - in_flight[run]
+    return {solver: max(round_charge(us), 0.0) for solver, us in charged.items()}
 
 
 def by_day(problems: Iterable[Any]) -> dict[date, float]:

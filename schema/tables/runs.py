@@ -304,6 +304,15 @@ class Problem(Base):
     )
 
 
+def is_answered() -> ColumnElement[bool]:
+    """Build the condition that a problem of some batch or run is answered.
+
+    It is that of its state, by the table's CHECK. SQLite would look for the state by its index: it assumes
+    that few rows have it, and would read all answered problems of the database.
+    """
+    return Problem.answered_at.is_not(None)
+
+
 class Classification(Base):
     """The consensus for one image of a run."""
 
