@@ -10,6 +10,9 @@ from worker.embedding.copies.occupancy import Occupancy
 from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions, SolverGraph
 
+# Qubits of a Zephyr Z12, the smallest of today's QPUs.
+_WHOLE_CHIP = 4800
+
 
 @dataclass(eq=False)
 class TilingTask:
@@ -43,6 +46,11 @@ class TilingTask:
     def done(self) -> bool:
         """Return whether there are enough copies, or the time limit has passed."""
         return not self.missing or self.time_limit.expired
+
+    @property
+    def share_of_chip(self) -> float:
+        """Return the chip's qubits as a share of those of a whole QPU, at most 1."""
+        return min(1.0, self.solver.size / _WHOLE_CHIP)
 
     def draw_seed(self) -> int:
         """Return a seed in 0 .. 2^31 - 1 for minorminer or for another random generator."""

@@ -74,9 +74,16 @@ class Placement:
 
         To the even share of each qubit of a chain ``balance`` (T,) is added, see `chain_biases`.
         """
-        biases = np.full(len(self.graph.qubits), np.nan)
-        biases[self.slots] = h.ravel()[self.owners] * self.shares + balance
+        biases = self._unused.copy()
+        values = h.ravel().take(self.owners)
+        values *= self.shares
+        values += balance
+        biases[self.slots] = values
         return biases
+
+    @cached_property
+    def _unused(self) -> FloatArray:
+        return np.full(len(self.graph.qubits), np.nan)
 
     def quadratic(self, J: FloatArray, chain_strength: float) -> FloatArray:
         """Return quadratic biases (P,) float64 of couplers in use, for ``J`` (m,) and ``chain_strength``."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache, reduce
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,8 @@ IndexList = NDArray[np.intp]
 # of a byte is the highest, the first byte of a word the lowest.
 _BITS = ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
 _BYTES = ((4, 0x00000000FFFFFFFF), (2, 0x0000FFFF0000FFFF), (1, 0x00FF00FF00FF00FF))
-_BLOCK_BYTES = 1 << 18  # of local fields at a time: they stay in the cache
+_BLOCK_BYTES = 1 << 19  # of local fields at a time: they stay in the cache
+_SIZE, _AFTER_INF = np.uint32(0x7FFFFFFF), np.uint32(0x00800000)  # of the bits of a float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,60 +242,53 @@ def _minimize_energy(bits: BitArray, broken: NDArray[np.bool_], h: FloatArray, J
     This is the rule of `dwave.embedding.MinimizeEnergy`: broken units count 0 until they are set. Fields have
     the same bits on all machines.
     """
-    tiles, reads, n = bits.shape
-    whole = 2 * bits.transpose(0, 2, 1).view(np.int8) - np.int8(1)
-    whole *= ~broken.transpose(0, 2, 1)
-    row, unit = np.divmod(np.flatnonzero(np.ascontiguousarray(broken)), n)  # ordered by read, then by unit
-    tile, read = np.divmod(row, reads)
+    reads, units = bits.shape[1:]
+    linear = h.astype(np.float32)
     couplings = summable(J, np.abs(J).sum(axis=1).max(), np.float32).astype(np.float32)
-    field = h[tile, unit].astype(np.float32)
-    step = max(1, _BLOCK_BYTES // (4 * n * reads))
-    for start in range(0, tiles, step):
-        here = slice(*np.searchsorted(tile, (start, start + step)))
-        fields = couplings @ whole[start : start + step].astype(np.float32)
-        field[here] += fields[tile[here] - start, unit[here], read[here]]
-    on = field <= 0.0
-    count = np.bincount(row, minlength=tiles * reads)
-    several = count[row] > 1
-    if several.any():
-        on[several] = _set_in_order(row[several], unit[several], field[several], couplings)
-    bits[tile, read, unit] = on
+    spins = (2 * bits.view(np.int8) - np.int8(1)) * ~broken
+    count = broken.sum(axis=2, dtype=np.int16).ravel()
+    # Reads with the most broken units come first. Numbers of 16 bits are sorted in linear time.
+    order = np.argsort(-count, kind="stable")[: np.count_nonzero(count)]
+    step = max(1, _BLOCK_BYTES // (4 * units))
+    for start in range(0, len(order), step):
+        rows = order[start : start + step]
+        tile, read = np.divmod(rows, reads)
+        known = spins[tile, read]
+        fields = known.astype(np.float32) @ couplings
+        fields += linear[tile]
+        fields = np.where(known == 0, fields, np.float32(-np.inf))
+        states = (known > 0).view(np.uint8)
+        _set_in_order(states, fields, count[rows], couplings)
+        bits[tile, read] = states
 
 
 def _set_in_order(
-    row: IndexList, unit: IndexList, field: NDArray[np.float32], J: NDArray[np.float32]
-) -> NDArray[np.bool_]:
-    """Set broken units of which their reads have several; return which of them are on.
+    states: BitArray, fields: NDArray[np.float32], count: NDArray[np.int16], J: NDArray[np.float32]
+) -> None:
+    """Set the broken units of N reads in ``states`` (N, n), in place.
 
     Args:
-        row: (m,) ascending, the read of each broken unit.
-        unit: (m,) the unit.
-        field: (m,) its local field while all broken units count 0.
+        fields: (N, n) their local fields while all of them count 0, -inf where a unit is not broken; they are
+            changed.
+        count: (N,) how many of the units are broken, descending.
         J: (n, n) symmetric.
     """
-    first = np.flatnonzero(np.diff(row, prepend=-1))
-    count = np.diff(first, append=len(row))
-    rank = np.empty_like(count)
-    # Reads with the most broken units come first. Numbers of 16 bits are sorted in linear time.
-    rank[np.argsort(-count.astype(np.int16), kind="stable")] = np.arange(len(count))
-    place = (np.repeat(rank, count), np.arange(len(row)) - np.repeat(first, count))
-    shape = (len(first), int(count.max()))
-    units, fields = np.zeros(shape, dtype=np.intp), np.zeros(shape, dtype=np.float32)
-    units[place], fields[place] = unit, field
-    size = np.full(shape, -1.0, dtype=np.float32)  # of the fields of units that are not set yet
-    on = np.zeros(shape, dtype=np.bool_)
-    is_open = np.zeros(shape, dtype=np.bool_)
-    is_open[place] = True
+    changes = np.concatenate((J, -J))  # of all fields by a unit that is set to 1, or to -1
+    sizes, added = np.empty(fields.shape, np.uint32), np.empty_like(fields)
+    values, flat = states.ravel(), fields.ravel()
+    starts = np.arange(0, fields.size, len(J))
     left = np.bincount(count)[::-1].cumsum()[::-1]  # number of reads with at least that many broken units
-    for done in range(shape[1]):
-        active = left[done + 1]
-        rows = np.arange(active)
-        np.abs(fields[:active], out=size[:active], where=is_open[:active])
-        chosen = size[:active].argmax(axis=1)
-        value = np.where(fields[rows, chosen] > 0.0, np.float32(-1.0), np.float32(1.0))
-        on[rows, chosen] = value > 0.0
-        is_open[rows, chosen] = False
-        size[rows, chosen] = -1.0
-        pairs = units[rows, chosen, np.newaxis] * len(J) + units[:active]
-        fields[:active] += value[:, np.newaxis] * J.take(pairs)
-    return np.asarray(on[place])
+    for active, more in pairwise((*left[1:].tolist(), 0)):
+        # Floats above 0 have the order of the integers of the same bits. What follows inf is negative, so
+        # units that are set come last.
+        np.bitwise_and(fields[:active].view(np.uint32), _SIZE, out=sizes[:active])
+        sizes[:active] += _AFTER_INF
+        chosen = sizes[:active].view(np.int32).argmax(axis=1)
+        places = starts[:active] + chosen
+        is_on = flat.take(places) <= 0.0
+        values[places] = is_on
+        flat[places] = -np.inf
+        # The fields of reads without any other broken unit are not needed any more.
+        chosen += len(J) * ~is_on
+        changes.take(chosen[:more], axis=0, out=added[:more], mode="clip")
+        fields[:more] += added[:more]

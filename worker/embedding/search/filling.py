@@ -23,7 +23,7 @@ IntArray = NDArray[np.int64]
 # Windows tried around a free qubit, in multiples of a copy's qubits: small ones are fast and leave no gaps,
 # large ones succeed more often.
 _WINDOWS = (1.1, 1.35, 1.8)
-_PATIENCE_S = 5.0  # without a further copy, after which the search ends
+_PATIENCE_S = 5.0  # without a further copy on a whole chip, after which the search ends
 _TRIES = 4  # searches for one window size in a region that was cleared
 
 
@@ -49,11 +49,12 @@ class WindowFiller:
         """Remove neighbouring copies and embed them again, closer, until the task is done.
 
         If they are fewer than before, the change is undone; as many are accepted, so free qubits move and
-        meet. The search also ends after ``_PATIENCE_S`` without a further copy.
+        meet. The search also ends after ``_PATIENCE_S`` without a further copy, sooner on a smaller chip.
         """
         time_limit, copies = self.task.time_limit, self.occupancy.copies
         most, gained_s = len(copies), time_limit.spent_s
-        while not self.task.done and copies and time_limit.spent_s - gained_s < _PATIENCE_S:
+        patience_s = _PATIENCE_S * self.task.share_of_chip
+        while not self.task.done and copies and time_limit.spent_s - gained_s < patience_s:
             self._replace_copies()
             time_limit.report_step("improve")
             if len(copies) > most:

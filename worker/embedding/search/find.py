@@ -215,11 +215,25 @@ def _fill(task: TilingTask, size: int) -> None:
         HeadFiller(task, head, size).improve()
     elif size <= _LARGEST_FILLED:
         shipped_shapes = shapes.load_shapes(task.graph, task.solver)
-        if shipped_shapes is not None:
-            packer = Packer(task, shipped_shapes)
-            packer.fill()
-            packer.improve()
         filler = WindowFiller(task, size)
-        filler.fill()
-        task.time_limit.report_step("improve")
-        filler.improve()
+        if shipped_shapes is None:
+            _fill_windows(task, filler)
+        else:
+            _pack(task, Packer(task, shipped_shapes), filler)
+
+
+def _pack(task: TilingTask, packer: Packer, filler: WindowFiller) -> None:
+    """Add copies by shapes and by minorminer in turns, as long as both together find more."""
+    packer.fill()
+    before = -1
+    while len(task.occupancy.copies) > before and not task.done:
+        before = len(task.occupancy.copies)
+        packer.improve()
+        _fill_windows(task, filler)
+
+
+def _fill_windows(task: TilingTask, filler: WindowFiller) -> None:
+    """Add copies by minorminer on free qubits, then in place of others."""
+    filler.fill()
+    task.time_limit.report_step("improve")
+    filler.improve()

@@ -1,10 +1,12 @@
 """Tilings of ideal chips that took long to find: part of the package, so that a first run need not search.
 
 Each is for one interaction graph and one lattice. On a real chip its valid tiles are reused, the others are
-repaired or searched. The denser ones were packed by a separate program: hundreds of small embeddings,
-annealed in windows of the lattice, each with all its shifts, reflections and rotations; of all of those, as
-many disjoint ones as a local search could pack. The others are from the searches of this package, given
-minutes. To improve or add one:
+repaired or searched. The denser ones were packed by separate programs. Copies of folded `mnist`: hundreds of
+small embeddings, annealed in windows of the lattice, each with all its shifts, reflections and rotations; of
+all of those, as many disjoint ones as a local search could pack. Heads of 20 visible units on Zephyr: the
+class chains of five copies, annealed together until each copy has its visible units, on a row of the lattice
+that is two lines high and as wide as the chip; all rows are alike; then the search of this package added
+more. The others are from the searches of this package, given minutes. To improve or add one:
 
     python -m worker.tools.improve_plan NETWORK sampled|folded TOPOLOGY SIDE SECONDS [SEED]
 """

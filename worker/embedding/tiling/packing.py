@@ -2,8 +2,8 @@
 
 minorminer takes milliseconds for one copy; here thousands of places of known shapes are tested in one
 millisecond. `Packer.fill` adds shapes on free qubits, densely, from one side of the chip to the other.
-`Packer.improve` is ruin and recreate: it removes one or two neighbouring copies and packs their region again,
-until one more copy fits.
+`Packer.improve` is ruin and recreate: it removes one or two neighbouring copies and packs their region again.
+If they are as many as before, it prefers that free qubits lie together, until one more copy fits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding.copies.minorminer import qubits_of
-from worker.embedding.copies.occupancy import FREE
+from worker.embedding.copies.occupancy import DEAD, FREE
 from worker.embedding.tiling.shapes import PlaceFinder, Places
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ _WEIGHED = 24  # smallest places, of which the tightest is taken
 _LOOSE = 0.04  # what a coupler to a free qubit costs, in qubits
 _TRIES = 6
 _REACH = (4, 24)  # number of occupied qubits around a free one, of whose copies some are removed
-_PATIENCE = 1500  # replacements in a row without a further copy, after which the search ends
+_COPY = 1000.0  # what a copy is worth, in couplers between free qubits
+_TEMPERATURE = 1.0  # by how many of these couplers a replacement may be worse, in the mean
+_PATIENCE = 1500  # replacements in a row without a further copy on a whole chip, after which the search ends
 
 
 class Packer:
@@ -41,6 +43,7 @@ class Packer:
         self.finder = PlaceFinder(shapes, self.occupancy.lattice)
         couplers = task.solver.couplers.astype(np.int64)
         self._ends = np.concatenate([couplers, couplers[:, ::-1]])
+        self._neighbours = _neighbour_table(self._ends, task.solver.size)
         self._near: list[set[int]] = [set() for _ in range(task.solver.size)]
         for qubit, neighbour in self._ends.tolist():
             self._near[qubit].add(neighbour)
@@ -54,9 +57,12 @@ class Packer:
                 pass
 
     def improve(self) -> None:
-        """Replace copies next to free qubits until the task is done, or ``_PATIENCE`` is exhausted."""
+        """Replace copies next to free qubits until the task is done, or none is gained for long.
+
+        ``_PATIENCE`` is for a whole chip, and in proportion to its qubits for a smaller one.
+        """
         failures = 0
-        while self._can_improve() and failures < _PATIENCE:
+        while self._can_improve() and failures < _PATIENCE * self.task.share_of_chip:
             self.task.time_limit.report_step("improve")
             failures = 0 if self._replace_copies() > 0 else failures + 1
 
@@ -98,7 +104,7 @@ class Packer:
         return not rest
 
     def _replace_copies(self) -> int:
-        """Replace one or two copies by as many or more; undo it if they are fewer. Return how many more."""
+        """Replace one or two copies by as many or more, or leave them; return how many more."""
         occupancy, rng = self.occupancy, self.rng
         centre = occupancy.lattice.centres[int(rng.choice(occupancy.free))]
         near = occupancy.nearest(occupancy.occupied, centre, int(rng.integers(*_REACH)))
@@ -107,16 +113,31 @@ class Packer:
         bits = self.finder.allowed_tracks(occupancy.owner == FREE)
         groups = np.unique(self.finder.group[[qubit for chains in removed for qubit in qubits_of(chains)]])
         places = self.finder.places_over(groups, bits, _PLACES_REPLACED, rng)
-        best: list[Chains] = []
+        best, most = removed, self._worth(removed) - rng.exponential(_TEMPERATURE)
         for _ in range(_TRIES):
-            best = max(best, self._pack(places, bits), key=lambda copies: (len(copies), -_size(copies)))
+            packed = self._pack(places, bits)
+            if len(packed) >= len(removed) and (worth := self._worth(packed)) >= most:
+                best, most = packed, worth
             if len(best) > len(removed):
                 break
-        if (len(best), -_size(best)) < (len(removed), -_size(removed)):
-            best = removed
         for chains in best:
             occupancy.place(chains)
         return len(best) - len(removed)
+
+    def _worth(self, copies: list[Chains]) -> float:
+        """Return how good it is to place ``copies`` on free qubits: many, and the others left together.
+
+        The second is counted by couplers between qubits that stay free: the more there are, the sooner one
+        more copy fits.
+        """
+        qubits = np.array([qubit for chains in copies for qubit in qubits_of(chains)])
+        neighbours = self._neighbours[qubits]
+        lost = self._is_free(neighbours).sum() - np.isin(neighbours, qubits).sum() / 2
+        return _COPY * len(copies) - float(lost)
+
+    def _is_free(self, qubits: IntArray) -> NDArray[np.bool_]:
+        is_free: NDArray[np.bool_] = np.append(self.occupancy.owner, DEAD)[qubits] == FREE
+        return is_free
 
     def _pack(self, places: Places, bits: IntArray) -> list[Chains]:
         """Return disjoint copies at random ``places``, drawn until none is left that fits."""
@@ -132,6 +153,16 @@ class Packer:
             np.subtract.at(bits, self.finder.group[qubits], taken)
             places = places.take(self.finder.fitting(places, bits))
         return copies
+
+
+def _neighbour_table(ends: IntArray, size: int) -> IntArray:
+    """Return (size, most) int64: the neighbours of each qubit by ``ends`` (2M, 2), then ``size``."""
+    ends = ends[np.lexsort(ends.T[::-1])]
+    counts = np.bincount(ends[:, 0], minlength=size)
+    column = np.arange(len(ends)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table = np.full((size, int(counts.max())), size, dtype=np.int64)
+    table[ends[:, 0], column] = ends[:, 1]
+    return table
 
 
 def _size(copies: list[Chains]) -> int:

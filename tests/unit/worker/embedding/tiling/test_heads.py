@@ -85,7 +85,7 @@ def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
         ("pegasus", 16, "sampled", 40, 35),
         ("zephyr", 12, "sampled", 40, 40),
         ("pegasus", 16, "sampled", 20, 61),
-        ("zephyr", 12, "sampled", 20, 51),
+        ("zephyr", 12, "sampled", 20, 66),
         ("pegasus", 16, "folded", 40, 330),
         ("zephyr", 12, "folded", 40, 279),
     ],
