@@ -12,6 +12,7 @@ import sys
 import structlog
 from celery import Celery
 from celery.signals import (
+    import_modules,
     setup_logging,
     worker_init,
     worker_process_init,
@@ -83,6 +84,19 @@ app.conf.update(
 @setup_logging.connect
 def _log(**_: object) -> None:
     configure()
+
+
+@import_modules.connect
+def _collect_no_garbage(**_: object) -> None:
+    """Collect no garbage while modules are imported: that took a sixth of the time of a start."""
+    gc.disable()
+
+
+@worker_init.connect
+def _collect_garbage(**_: object) -> None:
+    """Collect garbage from now on, but not among imported modules."""
+    gc.freeze()
+    gc.enable()
 
 
 @worker_init.connect

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from schema.database import Database
-from schema.messages import Task, accept, is_newer
+from schema.messages import Message, Queue, Task, accept, is_newer
 from schema.settings import load as load_settings
 from schema.settings import load_worker
 from worker.celery import app
@@ -23,7 +23,7 @@ from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.sample_sets.compute import compute_sample_sets
 from worker.pipeline.score_batch import score_batch
 from worker.pipeline.train import train_network
-from worker.process import activity, prometheus
+from worker.process import activity, prometheus, shutdown
 from worker.process.hints import CeleryHints
 from worker.scheduling.dispatch import dispatch
 
@@ -57,13 +57,27 @@ def _register(task: Task, use_case: UseCase, noun: str) -> None:
             activity.end()
 
 
+def sample_and_score(context: Context, batch: int) -> None:
+    """Sample ``batch`` or a more urgent one in ``context``, and score it: this process knows its features.
+
+    Another worker scores it if this one stops or has no queue of such work.
+    """
+    sampled = sample_batch(context, batch)
+    if sampled is None:
+        return
+    if Queue.AGGREGATE in app.amqp.queues.consume_from and not shutdown.requested():
+        score_batch(context, sampled)
+    else:
+        context.hints.send([Message(Task.AGGREGATE_BATCH, sampled)])
+
+
 def _dispatch(context: Context, _row: int) -> None:
     dispatch(context.database, context.settings, context.hints, accounts=context.solvers.account)
 
 
 _register(Task.DISPATCH, _dispatch, "dispatch")
 _register(Task.COMPUTE_FEATURES, compute_features, "feature_set")
-_register(Task.SAMPLE_BATCH, sample_batch, "batch")
+_register(Task.SAMPLE_BATCH, sample_and_score, "batch")
 _register(Task.AGGREGATE_BATCH, score_batch, "batch")
 _register(Task.AGGREGATE_RUN, finish_run, "run")
 _register(Task.TRAIN_NETWORK, train_network, "network")

@@ -34,7 +34,7 @@ _SHARES = (15.9, 50.0, 84.1)  # percentiles: two thirds of the values are betwee
 _FIELDS = ("beta", "chain_breaks", "fields")
 _NAMES = ("inverse temperature", "chain breaks", "field errors")
 _FORMS = ("{:.2f}", "{:.2%}", "{:.2f}")
-_BOTH_WAYS = np.array([True, False, False])  # fewer errors are no alarm
+_BOTH_WAYS = np.array([True, False, False])  # fewer errors give no alarm
 # Spreads that may mean other images, not another chip: of the temperature as a share of it, of the logarithm
 # of chain breaks, and of asinh of field errors. The least step in temperature that is an alarm is 5 %.
 _LEAST_SPREAD = (0.045, 0.5, 0.3)
@@ -91,7 +91,7 @@ def compare(past: Sequence[Mapping[str, Any]], newest: Sequence[Mapping[str, Any
     There may be few of both: medians are compared, each as uncertain as the mean of as many values, of a
     window at most. The spread is that of many past ones, or else that of both about their medians, which few
     do not show well; it is not below the least spreads that count for an alarm. None: they do not differ.
-    Fewer errors than in the past are no difference.
+    Fewer errors than in the past do not count as a difference.
     """
     before, now = (_table([ChipProblem((), each) for each in both]) for both in (past, newest))
     spread = _least_spread(np.median(before, axis=0))

@@ -44,6 +44,7 @@ _PRIOR = np.array([1e-6, 0.5])  # precision of beta and beta b: the latter is 0,
 _HALVINGS = 20
 _ENOUGH = 1e-3  # gain of the log of the likelihood, of which chance makes up about 1
 _STEPS = 25  # of Newton's method at most
+_FACTORS = 512  # of up to 2: their product is far below the largest float64
 _LONGEST_STEP = 0.3  # of beta, by all reads
 
 
@@ -136,22 +137,29 @@ def fit_chip(along: NDArray[np.floating], along_coupled: NDArray[np.floating]) -
     table = np.stack((along.ravel(), along_coupled.ravel())).astype(np.float64)
     low, high = np.array([0.0, -_COLDEST]), np.array([_COLDEST, _COLDEST])
     theta = np.array([1.0, 0.0])  # beta, beta b
-    likelihood = _log_likelihood(theta, table)
+    likelihood, weight = _likelihood(theta, table)
+    if likelihood < -log(2.0) / 2.0 * table.shape[1]:
+        # That of 0: reads follow no field, and steps from beta 1 would lead far away along the bound of beta.
+        theta = np.zeros(2)
+        likelihood, weight = _likelihood(theta, table)
     curvature = np.eye(2)
     for _ in range(_STEPS):
-        weight = 1.0 / (1.0 + np.exp(np.clip(2.0 * (theta @ table), -80.0, 80.0)))
         slope = table @ weight - _PRIOR * theta
         curvature = (table * (2.0 * weight * (1.0 - weight))) @ table.T + np.diag(_PRIOR)
-        step = np.linalg.solve(curvature, slope)
-        better = likelihood
+        # What would leave its range stays at the end of it, and the other takes its own step.
+        leaves = ((theta <= low) & (slope < 0.0)) | ((theta >= high) & (slope > 0.0))
+        free = ~leaves
+        step = np.linalg.solve(np.where(np.outer(free, free), curvature, np.eye(2)), slope * free)
+        better, weight_there = likelihood, weight
         for _ in range(_HALVINGS):  # a full step may pass the maximum, which is unique
             trial = np.clip(theta + step, low, high)
-            if (better := _log_likelihood(trial, table)) >= likelihood:
+            better, weight_there = _likelihood(trial, table)
+            if better >= likelihood:
                 break
             step = step / 2.0
         else:
             break
-        gained, theta, likelihood = better - likelihood, trial, better
+        gained, theta, likelihood, weight = better - likelihood, trial, better, weight_there
         if gained < _ENOUGH:
             break
     return _values(theta, curvature)
@@ -187,10 +195,20 @@ def _improve(
     return _values(np.clip(theta + step, -_COLDEST, _COLDEST), curvature)
 
 
-def _log_likelihood(theta: FloatArray, table: FloatArray) -> float:
-    """Return half of the log of the pseudolikelihood, with its prior."""
-    likelihood = -np.logaddexp(0.0, -2.0 * (theta @ table)).sum() / 2.0
-    return float(likelihood - (_PRIOR * theta**2).sum() / 2.0)
+def _likelihood(theta: FloatArray, table: FloatArray) -> tuple[float, FloatArray]:
+    """Return half of the log of the pseudolikelihood, with its prior, and the weight of each read of a unit.
+
+    With z = 2 (beta x + beta b y) these are -log(1 + exp(-z)) / 2, added up, and 1 / (1 + exp(z)), (N,). Both
+    come from one exp(-|z|), and one logarithm serves many factors 1 + exp(-|z|), which are 2 at most.
+    """
+    z = 2.0 * (theta @ table)
+    small = np.exp(-np.abs(z))
+    factors = 1.0 + small
+    whole = len(factors) // _FACTORS * _FACTORS
+    products = np.multiply.reduce(factors[:whole].reshape(_FACTORS, -1), axis=0)
+    logs = np.log(products).sum() + np.log(factors[whole:]).sum() - np.minimum(z, 0.0).sum()
+    likelihood = -logs / 2.0 - (_PRIOR * theta**2).sum() / 2.0
+    return float(likelihood), np.where(z < 0.0, 1.0, small) / factors
 
 
 def suspicions(

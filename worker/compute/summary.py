@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple
 from statistics import median
 from typing import Any
@@ -20,18 +20,26 @@ from worker.records.runs import Figures, ProblemFacts
 _CHIP = (("inverse_temperature", "beta"), ("chain_breaks", "chain_breaks"), ("field_errors", "fields"))
 
 
-def summarise(figures: Figures, controls: Controls | None = None) -> dict[str, Any]:
+def summarise(
+    figures: Figures, controls: Controls | None = None, stored_breaks: Iterable[tuple[bytes, int]] = ()
+) -> dict[str, Any]:
     """Return what `runs.statistics` stores for ``figures`` and the ``controls`` of the accuracy.
 
     See `throughput.compute_throughput`.
+
+    Args:
+        stored_breaks: shares of broken chains of each problem, as `problems` stores them, and its images.
     """
     columns = np.array([astuple(batch) for batch in figures.batches], dtype=np.float64).reshape(-1, 6).T
     images, enqueued, started, sampled, scored, sampling = columns
     times = throughput.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
     charged_us = np.array([problem.charged_us for problem in figures.problems], dtype=np.float64)
     return {
-        **throughput.compute_throughput(times, charged_us, _solver(figures)),
+        **throughput.compute_throughput(times, charged_us, _solver(figures, stored_breaks)),
         **_calibration(figures),
+        # Lists of runs would count them again for each page.
+        "labelled_images": figures.labelled,
+        "correct_images": figures.correct,
         "controls": None if controls is None else asdict(controls),
     }
 
@@ -51,12 +59,11 @@ def _calibration(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _solver(figures: Figures) -> SolverFigures:
+def _solver(figures: Figures, stored_breaks: Iterable[tuple[bytes, int]]) -> SolverFigures:
     problems, searches_s = figures.problems, figures.searches_s
     misses = sum(searched_s > 0.0 for searched_s in searches_s)
     answered = [problem for problem in problems if problem.timing or problem.charged_us]
     estimated = [problem for problem in problems if problem.charge_estimated]
-    breaks = [problem for problem in problems if problem.chain_breaks is not None]
     # Problems of later rounds have other reads, and cannot be compared.
     first = [problem for problem in problems if problem.round == 1]
     measured = [problem.measured for problem in first if problem.measured and not problem.misprogrammed]
@@ -75,7 +82,7 @@ def _solver(figures: Figures) -> SolverFigures:
         # A run that waited for a search saved nothing: without the database it would have searched as well.
         embedding_seconds_saved=0.0 if misses else float(sum(figures.embeddings_s)),
         chain_breaks=throughput.chain_breaks(
-            [arrays.decode_chain_breaks(p.chain_breaks or b"", p.images) for p in breaks]
+            arrays.decode_chain_breaks(data, images) for data, images in stored_breaks
         ),
         problems_misprogrammed=sum(problem.misprogrammed for problem in problems),
         qpu_misprogrammed_us=round(

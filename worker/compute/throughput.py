@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -135,13 +135,19 @@ def compute_throughput(
     }
 
 
-def chain_breaks(shares: Sequence[NDArray[np.floating[Any]]]) -> ChainBreaks | None:
-    """Return the chain breaks of a run from ``shares`` (images, n) of each problem; None without any."""
-    parts = [part for part in shares if part.size]
-    if not parts:
+def chain_breaks(shares: Iterable[NDArray[np.floating[Any]]]) -> ChainBreaks | None:
+    """Return the chain breaks of a run from ``shares`` (images, n) of each problem; None without any.
+
+    They are added up one after another: those of a large run do not fit into memory.
+    """
+    total, images = np.zeros(0), 0
+    for part in shares:
+        if part.size:
+            total = part.sum(axis=0, dtype=np.float64) + (total if images else 0.0)
+            images += len(part)
+    if not images:
         return None
-    images = sum(len(part) for part in parts)
-    units = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / images
+    units = total / images
     worst = int(np.argmax(units))
     return ChainBreaks(float(np.mean(units)), worst, float(units[worst]))
 

@@ -1,20 +1,26 @@
-"""From images to feature values: one forward pass for a batch."""
+"""From images to feature values: one forward pass for a batch.
+
+torch is imported where a network is run: many programs read networks, and its import takes a second.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from schema.errors import ImageError
 from schema.network.architecture import THRESHOLD, Architecture
 from schema.network.layers import ImageInput
 from schema.network.weights import Weights
 from schema.shapes import ImageArray, InputArray
-from worker.network.layers import Names, NetworkModule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from worker.network.layers import Names, NetworkModule
 
 # Values of a layer that are in memory at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000
@@ -77,6 +83,10 @@ def restore(architecture: Architecture, weights: Weights) -> NetworkModule:
 
     With the channels last, convolutions and pools are twice as fast.
     """
+    import torch
+
+    from worker.network.layers import NetworkModule
+
     network = NetworkModule(architecture, threshold=0.5 if THRESHOLD in weights else None)
     names = network.state_dict()
     network.load_state_dict({name: torch.from_numpy(np.array(weights[name])) for name in names})
@@ -100,6 +110,8 @@ def forward(
     Raises:
         ImageError: another size or type than the network takes, or a pixel above its image_max.
     """
+    import torch
+
     check_images(network.architecture, images)
     block = block_size(network.architecture)
     out = np.empty((len(images), width))

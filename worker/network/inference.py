@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from schema.network.architecture import Architecture
 from schema.network.weights import Weights
 from schema.shapes import InputArray
 from worker.network.features import forward, restore
-from worker.network.layers import Names
-from worker.network.objective import class_scores
 from worker.network.transfer import check_transfer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from worker.network.layers import Names
 
 
 def scores(
@@ -27,10 +31,12 @@ def scores(
         ImageError: as for `features`.
         NetworkError: an unknown transfer.
     """
+    from worker.network.objective import class_scores
+
     check_transfer(transfer)
     network = restore(architecture, weights)
 
-    def own(pixels: torch.Tensor) -> torch.Tensor:
+    def own(pixels: Tensor) -> Tensor:
         return class_scores(network, pixels, transfer, without)
 
     return forward(network, images, own, architecture.classes)

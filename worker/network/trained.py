@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,11 @@ from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.network.temperature import temperature_of
 from schema.shapes import InputArray
-from worker.network import features, layers, transfer
+from worker.network import features, transfer
 from worker.qubo.energy_model import EnergyModel
+
+if TYPE_CHECKING:
+    from worker.network.layers import NetworkModule
 
 _CACHED_MODELS = 16
 
@@ -74,7 +77,7 @@ class TrainedNetwork:
         return left
 
     @cached_property
-    def module(self) -> layers.NetworkModule:
+    def module(self) -> NetworkModule:
         """Return the torch network with these weights, for inference; built once."""
         return features.restore(self.architecture, self.weights)
 

@@ -125,7 +125,7 @@ def _layers(count: int, edges: IndexArray, classes: IndexArray) -> tuple[IndexAr
             break
         step += 1
         distance[new] = step
-    # Parts of the graph that no path joins to the classes are no layers.
+    # Parts of the graph that no path joins to the classes are not layers.
     isolated = distance < 0
     stray = others[isolated[others].any(axis=1)]
     distance[isolated] = 1

@@ -5,7 +5,7 @@ by the row's state and, for leased rows, by the lease.
 
     features/        feature vectors of pictures                      (COMPUTE_FEATURES)
     sample_batch.py  draws the reads of a batch and stores them      (SAMPLE_BATCH)
-    score_batch.py   classifies the images of a sampled batch        (AGGREGATE_BATCH)
+    score_batch.py   classifies the images of a sampled batch        (AGGREGATE_BATCH, and after SAMPLE_BATCH)
     finish_run.py    computes a run's statistics and ends it         (AGGREGATE_RUN)
     controls.py      accuracies of a finished run without annealing
     certainty.py     how reliable its probabilities and sets of classes are

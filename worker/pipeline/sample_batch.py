@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from schema.database.crash_points import CrashPoint, reach
 from schema.database.feature_requests import WAITS
-from schema.messages import Message, Task
 from schema.tables import Batch
 from worker.annealers import local
 from worker.compute import scoring
@@ -32,12 +31,17 @@ from worker.scheduling.dispatch import choose_batch, dispatch
 log = structlog.get_logger()
 
 
-def sample_batch(context: Context, batch: int) -> None:
-    """Claim ``batch`` or a more urgent one in ``context``, draw its reads and store them raw."""
+def sample_batch(context: Context, batch: int) -> int | None:
+    """Claim ``batch`` or a more urgent one in ``context``, draw its reads and store them raw.
+
+    Returns:
+        The batch that was sampled; None: none was.
+    """
     claimed = _claim(context, batch)
     if claimed is None:
-        return
+        return None
     lease, batch_input = claimed
+    sampled = None
     # The claimed batch is not the one that the hint named if another was more urgent.
     activity.concern(batch=batch_input.batch, run=batch_input.run)
     reach(CrashPoint.CLAIMED)
@@ -51,8 +55,9 @@ def sample_batch(context: Context, batch: int) -> None:
         reach(CrashPoint.SAMPLED)
         log.info("batch sampled", images=batch_input.count, attempt=lease.attempt)
         context.meter.batch(BatchOutcome.SAMPLED)
-        context.hints.send([Message(Task.AGGREGATE_BATCH, batch_input.batch)])
+        sampled = batch_input.batch
     dispatch(context.database, context.settings, context.hints, accounts=context.solvers.account)
+    return sampled
 
 
 def _claim(context: Context, batch: int) -> tuple[Lease, BatchInput] | None:

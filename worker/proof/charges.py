@@ -17,7 +17,10 @@ from worker.records.runs import BatchTimestamps, Figures, ProblemFacts
 from worker.sapi.charges import charge_us
 
 # Of the statistics, what needs the images, other runs, or the sums of SQL.
-_NOT_COMPARED = {"chip", "controls", "calibration_error", "reliability", "chain_breaks"}
+_NOT_COMPARED = {
+    *("chip", "controls", "calibration_error", "reliability", "chain_breaks"),
+    *("labelled_images", "correct_images"),
+}
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,6 @@ def _facts(contents: Contents, problem: ProblemDocument) -> ProblemFacts:
         charge_estimated=problem.charge_estimated,
         reads=problem.reads or 0,
         timing=problem.timing,
-        chain_breaks=None,
         measured=problem.measured,
         misprogrammed=problem.measured is not None and problem.state == ProblemState.FAILED,
         round=contents.batches[problem.batch].round,

@@ -56,7 +56,7 @@ def columns(rows: Mapping[int, Scored], classes: int) -> dict[str, NDArray[Any]]
     found["scores"] = arrays.decode_scores(scores, classes) if scores else np.zeros((0, classes), "<f4")
     size = -(-classes // 8)
     packed = b"".join(row.class_set or bytes(size) for row in ordered)
-    found["class_set"] = np.frombuffer(packed, np.uint8).reshape(len(ordered), -1)
+    found["class_set"] = np.frombuffer(packed, np.uint8).reshape(len(ordered), size)
     return found
 
 

@@ -23,6 +23,7 @@ from schema.tables import (
     Problem,
     Run,
 )
+from schema.tables.runs import is_answered
 from worker.records import runs
 from worker.records.features import waiting
 from worker.records.leases import STATES, HintedTable, LeasedTable, SimplyClaimed
@@ -85,7 +86,7 @@ def finish_attempt(
 
 def _is_answered(session: Session, batch: int) -> bool:
     """Return whether a problem of ``batch`` was answered."""
-    answered = (Problem.batch_id == batch, Problem.state == ProblemState.ANSWERED)
+    answered = (Problem.batch_id == batch, is_answered())
     return session.execute(select(Problem.id).where(*answered).limit(1)).first() is not None
 
 

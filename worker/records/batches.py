@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Insert, Update, and_, bindparam, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Update, and_, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from schema.codecs import arrays, samples
 from schema.codecs.corruption import stored_in
-from schema.database import record_event, transition
+from schema.database import record_event, transition, upsert_plain
 from schema.database.crash_points import CrashPoint, reach
 from schema.errors import StaleState
 from schema.parameters import Parameters, QpuChoice, Solver, solver_key
@@ -24,6 +23,7 @@ from schema.shapes import ImageShape, InputArray
 from schema.shards.reference import ShardRows, encoded_images
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Classification, Embedding, Problem, Run, SampleSet
+from schema.tables.runs import is_answered
 from worker.records import runs
 from worker.records.certainty import guarantees
 
@@ -270,7 +270,7 @@ def load_samples(session: Session, batch: int) -> list[StoredReads]:
 def load_tiling(session: Session, batch: int) -> bytes | None:
     """Read from ``session`` the tiling of an answered problem of ``batch``, or None if it has none."""
     query = select(Embedding.tiling).join(Problem, Problem.embedding_id == Embedding.id)
-    answered = (Problem.batch_id == _sampled_as(session, batch), Problem.state == ProblemState.ANSWERED)
+    answered = (Problem.batch_id == _sampled_as(session, batch), is_answered())
     return session.execute(query.where(*answered).order_by(Problem.id).limit(1)).scalar()
 
 
@@ -288,7 +288,7 @@ _READS = (
     )
     .join(SampleSet, SampleSet.problem_id == Problem.id)
     .outerjoin(Embedding, Embedding.id == Problem.embedding_id)
-    .where(Problem.batch_id == bindparam("batch_"), Problem.state == ProblemState.ANSWERED)
+    .where(Problem.batch_id == bindparam("batch_"), is_answered())
     .order_by(Problem.first_image)
 )
 _SOURCE = aliased(Batch)
@@ -350,20 +350,10 @@ def store_classifications(
     ]
     if values:
         # In one order: two batches of the same images may be scored at once.
-        session.execute(_upsert(session), sorted(values, key=lambda value: value["image"]))
+        upsert_plain(session, Classification, sorted(values, key=lambda value: value["image"]))
     if chain_breaks:
         broken = [{"problem_": problem, "breaks_": data} for problem, data in chain_breaks.items()]
         session.execute(_STORE_BREAKS, broken)
-
-
-def _upsert(session: Session) -> Insert:
-    """Build the statement that inserts classifications, or replaces those that there are."""
-    insert_into = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = insert_into(Classification)
-    names = [column.name for column in Classification.__table__.columns if not column.primary_key]
-    replaced = {name: statement.excluded[name] for name in names}
-    upsert: Insert = statement.on_conflict_do_update(index_elements=["run_id", "image"], set_=replaced)
-    return upsert
 
 
 def unanswered(session: Session, batch_input: BatchInput, stored: Sequence[StoredReads]) -> str | None:

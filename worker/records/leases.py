@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -20,6 +20,7 @@ from sqlalchemy import Table, Update, bindparam, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database
+from schema.database.leader_lease import lead, release
 from schema.errors import LeaseLost, StorageError
 from schema.states import (
     BatchState,
@@ -122,23 +123,56 @@ def keep_alive(database: Database, lease: Lease, lease_s: float) -> Iterator[Non
 
     A failure is only logged: the next transaction of the body on ``database`` renews it and fails, too.
     """
+
+    def renewed() -> bool:
+        try:
+            with transaction(database, lease, lease_s):
+                return True
+        except LeaseLost:
+            return False
+
+    with _beating(renewed, lease_s / 3, f"{lease.table.__tablename__} {lease.row}"):
+        yield
+
+
+@contextmanager
+def keep_leading(database: Database, role: str, holder: str, lease_s: float) -> Iterator[None]:
+    """Renew the lease of ``role`` that ``holder`` has in ``database``, as `keep_alive` does.
+
+    If the body fails, the lease ends, so that another process may begin at once.
+    """
+
+    def renewed() -> bool:
+        with database.transaction() as session:
+            return lead(session, role, holder, now=database.now(session), lease_s=lease_s)
+
+    def give_up() -> None:
+        with suppress(StorageError), database.transaction() as session:
+            release(session, role, holder)
+
+    with ExitStack() as on_failure:
+        on_failure.callback(give_up)
+        with _beating(renewed, lease_s / 3, role):
+            yield
+        on_failure.pop_all()
+
+
+@contextmanager
+def _beating(renewed: Callable[[], bool], every_s: float, what: str) -> Iterator[None]:
+    """Call ``renewed`` in a thread every ``every_s`` seconds while the body works, until it returns False."""
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(lease_s / 3):
+        while not stop.wait(every_s):
             try:
-                with transaction(database, lease, lease_s):
-                    pass
-            except LeaseLost:
-                return
+                if not renewed():
+                    return
             except StorageError as error:
-                log.warning(
-                    "lease not renewed", table=lease.table.__tablename__, row=lease.row, error=str(error)
-                )
+                log.warning("lease not renewed", lease=what, error=str(error))
 
     # The thread's log lines have the ids of this task.
     bound = contextvars.copy_context()
-    thread = threading.Thread(target=bound.run, args=(beat,), name=f"lease-{lease.row}", daemon=True)
+    thread = threading.Thread(target=bound.run, args=(beat,), name=f"lease-{what}", daemon=True)
     thread.start()
     try:
         yield

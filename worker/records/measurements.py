@@ -5,7 +5,7 @@ The rows hold what `worker.compute.problem_checks` measured of each answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from schema.database.transitions import transition_all
 from schema.states import ProblemState
 from schema.tables import Batch, Chip, Event, Problem, Run
+from schema.tables.runs import is_answered
 
 # Events of chips: an alarm begins; it ends, since the chip is as it was; what raised it counts as usual now.
 ALARM, USUAL, RENEWED = "alarm", "usual", "renewed"
@@ -23,7 +24,7 @@ MISPROGRAMMED = "misprogrammed: "  # the error of such a problem begins with thi
 # Parameters that decide, with embedding, network and images, what is measured of a problem.
 _SAMPLED_BY = ("reads", "lam", "chain_strength", "scale", "annealing_time_us", "anneal_schedule", "gauge")
 _EARLIER = 50  # good problems of the same kind that the next ones are compared with
-_REACH = 20_000  # newest problems, of all chips, among which those of a chip are looked for
+_REACH = 20_000  # newest problems, of all chips, among which those of a chip or of a kind are looked for
 _NEWEST = 20  # problems of any kind that tell the coupling bias of a chip
 _USUAL_BIAS = 0.02  # its size on D-Wave's chips, which is assumed before anything is measured
 LEAST = 2  # with fewer the coupling bias is not known
@@ -99,17 +100,19 @@ def of_earlier(session: Session, batch: int, embedding: int, least: int) -> list
     own = select(Run.network_id, Run.parameters, Batch.reads).join(Batch, Batch.run_id == Run.id)
     network, parameters, reads = session.execute(own.where(Batch.id == batch)).one()
     wanted = _sampled_by(parameters, reads)
-    query = _measured((Problem.measured, Run.parameters, Batch.reads), ProblemState.ANSWERED)
+    query = _measured((Problem.measured, Run.id, Batch.reads), ProblemState.ANSWERED)
     query = query.join(Batch, Batch.id == Problem.batch_id).join(Run, Run.id == Batch.run_id)
     query = query.where(
+        _is_recent(session),
         Problem.embedding_id == embedding,
         Problem.batch_id != batch,
         Problem.count >= least,
         Run.network_id == network,
         func.coalesce(Batch.reads, Run.parameters["reads"].as_integer()) == (reads or parameters["reads"]),
     )
-    newest = session.execute(query.order_by(Problem.id.desc()).limit(_EARLIER))
-    return [measured for measured, *theirs in newest if _sampled_by(*theirs) == wanted]
+    newest = session.execute(query.order_by(Problem.id.desc()).limit(_EARLIER)).all()
+    kinds = _kinds(session, {(run, theirs) for _, run, theirs in newest})
+    return [measured for measured, run, theirs in newest if kinds[run, theirs] == wanted]
 
 
 @dataclass(frozen=True)
@@ -129,14 +132,11 @@ def newest_of_chip(
     They meet all ``conditions``, and are among the newest 20,000 problems of all chips.
     """
     columns = (Problem.answered_at, Problem.embedding_id, Problem.count, Problem.measured)
-    newest = session.execute(select(func.max(Problem.id))).scalar() or 0
     query = _measured((*columns, Run.id, Run.network_id, Batch.reads), ProblemState.ANSWERED)
     query = query.join(Batch, Batch.id == Problem.batch_id).join(Run, Run.id == Batch.run_id)
-    query = query.where(Problem.graph_id == graph_id, Problem.id > newest - _REACH, *conditions)
+    query = query.where(Problem.graph_id == graph_id, _is_recent(session), *conditions)
     rows = session.execute(query.order_by(Problem.id.desc()).limit(count)).all()
-    runs = session.execute(select(Run.id, Run.parameters).where(Run.id.in_({row[4] for row in rows})))
-    parameters = {run: chosen for run, chosen in runs}  # noqa: C416 - rows
-    kinds = {key: _sampled_by(parameters[key[0]], key[1]) for key in {(row[4], row[6]) for row in rows}}
+    kinds = _kinds(session, {(row[4], row[6]) for row in rows})
     return [
         GoodProblem(answered_at, (embedding, network, images, kinds[run, reads]), measured)
         for answered_at, embedding, images, measured, run, network, reads in reversed(rows)
@@ -181,6 +181,7 @@ def coupling_bias(session: Session, graph_id: str) -> float | None:
     steps of 0.001. None while too few are known.
     """
     query = _measured((Problem.measured,), ProblemState.ANSWERED).where(Problem.graph_id == graph_id)
+    query = query.where(_is_recent(session))
     rows = session.execute(query.order_by(Problem.id.desc()).limit(_NEWEST)).scalars()
     weights = [
         (float(row["coupling_bias"]), float(row["bias_error"]) ** -2) for row in rows if row is not None
@@ -204,6 +205,18 @@ def reject(session: Session, wrong: Iterable[tuple[int, str]], *, now: datetime)
         transition_all(session, [problem], source, target, now=now, why=error, error=error, **values)
 
 
+def _kinds(
+    session: Session, keys: Collection[tuple[int, int | None]]
+) -> dict[tuple[int, int | None], tuple[str, ...]]:
+    """Return what decides about the problems of each run, in a later round with other reads: ``keys``.
+
+    The parameters of a run are read once, however many problems it has.
+    """
+    runs = session.execute(select(Run.id, Run.parameters).where(Run.id.in_({run for run, _ in keys})))
+    parameters = {run: chosen for run, chosen in runs}  # noqa: C416 - rows
+    return {(run, reads): _sampled_by(parameters[run], reads) for run, reads in keys}
+
+
 def _sampled_by(parameters: dict[str, Any], reads: int | None = None) -> tuple[str, ...]:
     """Return what decides about a problem of a run with ``parameters``, in a later round with other reads."""
     chosen = parameters if reads is None else {**parameters, "reads": reads}
@@ -211,4 +224,14 @@ def _sampled_by(parameters: dict[str, Any], reads: int | None = None) -> tuple[s
 
 
 def _measured(columns: tuple[Any, ...], state: ProblemState) -> Select[Any]:
-    return select(*columns).where(Problem.state == state, Problem.measured.is_not(None))
+    in_state = is_answered() if state is ProblemState.ANSWERED else Problem.state == state
+    return select(*columns).where(in_state, Problem.measured.is_not(None))
+
+
+def _is_recent(session: Session) -> ColumnElement[bool]:
+    """Build the condition that a problem is among the newest 20,000 in ``session``.
+
+    Without it, all problems there are would be read for a kind that has none.
+    """
+    newest = session.execute(select(func.max(Problem.id))).scalar() or 0
+    return Problem.id > newest - _REACH

@@ -181,7 +181,7 @@ def reserve(
         for index, (first, count, tile) in enumerate(spans, start=1)
     ]
     if rows:
-        session.execute(insert(Problem), rows)
+        session.execute(insert(Problem.__table__), rows)  # type: ignore[arg-type]
 
 
 def sent_in_vain(session: Session, batch: int, embedding: int) -> list[tuple[int, int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from worker.records.certainty import reliability
 
 UNANSWERED = "no answer for images"  # in the error of a batch, before its images that were given up
 _EARLIER = 200  # problems that show what is usual
+_PAGE = 100  # problems whose shares of broken chains are read at once
 _NAMED = 10  # batches whose errors are in the error of their run
 
 
@@ -50,7 +51,6 @@ class ProblemFacts:
         wasted_us: charge of its duplicates, or without an answer.
         charge_estimated: the solver did not state the charge.
         timing: the solver's own, with SAPI's names.
-        chain_breaks: see `schema.tables.Problem`.
         measured: what its reads say about the chip.
         misprogrammed: the chip was programmed wrongly for it.
         round: of reads.
@@ -67,7 +67,6 @@ class ProblemFacts:
     charge_estimated: bool
     reads: int
     timing: dict[str, Any] | None
-    chain_breaks: bytes | None
     measured: dict[str, Any] | None = None
     misprogrammed: bool = False
     round: int = 1
@@ -87,6 +86,8 @@ class Figures:
         dict[str, Any], ...
     ] = ()  # measured of the newest good problems of its kind before the run
     reliability: tuple[reliability.ReliabilityBin, ...] = ()  # bins with images, in ascending order
+    labelled: int = 0  # classified images that have a label
+    correct: int = 0  # of these, those that are predicted right
 
 
 def start_aggregating(session: Session, run: int, why: str | None = None, *, now: datetime) -> bool:
@@ -202,7 +203,7 @@ def store_statistics(session: Session, run: int, statistics: dict[str, Any] | Co
 
 
 def load_figures(session: Session, run: int) -> Figures:
-    """Read from ``session`` what the statistics of ``run`` need: rows of batches and bins, none of images."""
+    """Read from ``session`` what the statistics of ``run`` need: rows of batches, and counts of images."""
     times = (Batch.created_at, Batch.started_at, Batch.sampled_at, Batch.scored_at)
     rows = session.execute(
         select(case((Batch.round == 1, Batch.count), else_=0), *times, func.coalesce(Batch.sampling_us, 0))
@@ -215,6 +216,9 @@ def load_figures(session: Session, run: int) -> Figures:
         .order_by(Batch.ordinal)
     )
     failed = [error or "" for error in errors.scalars()]
+    right = func.count(case((Classification.predicted == Classification.label, 1)))
+    outcomes = select(func.count(Classification.label), right).where(Classification.run_id == run)
+    labelled, correct = session.execute(outcomes).one()
     unanswered = [error for error in failed if UNANSWERED in error]
     return Figures(
         batches=tuple(_times(row) for row in [*rows, *_partly_scored(session, run)]),
@@ -225,6 +229,8 @@ def load_figures(session: Session, run: int) -> Figures:
         embeddings_s=_embeddings(session, run),
         earlier=tuple(measurements.before_run(session, run, _EARLIER)),
         reliability=reliability.bins(session, run),
+        labelled=labelled,
+        correct=correct,
     )
 
 
@@ -275,7 +281,6 @@ def _problems(session: Session, run: int) -> tuple[ProblemFacts, ...]:
         Problem.charge_estimated,
         func.coalesce(SampleSet.reads, 0),
         Problem.timing,
-        Problem.chain_breaks,
         Problem.measured,
         and_(Problem.measured.is_not(None), Problem.state == ProblemState.FAILED),
         Batch.round,
@@ -288,6 +293,22 @@ def _problems(session: Session, run: int) -> tuple[ProblemFacts, ...]:
         .order_by(Problem.id)
     )
     return tuple(ProblemFacts(*row) for row in rows)
+
+
+def stored_chain_breaks(session: Session, run: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the shares of broken chains of the submitted problems of ``run``, each with its images.
+
+    They are read from ``session`` page by page; see `schema.tables.Problem`.
+    """
+    rows = session.execute(
+        select(Problem.chain_breaks, Problem.count)
+        .join(Batch, Batch.id == Problem.batch_id)
+        .where(Batch.run_id == run, Problem.times_sent > 0, Problem.chain_breaks.is_not(None))
+        .order_by(Problem.id)
+        .execution_options(yield_per=_PAGE)
+    )
+    for data, images in rows:
+        yield data or b"", images
 
 
 def _embeddings(session: Session, run: int) -> tuple[float, ...]:

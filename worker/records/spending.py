@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from datetime import date
 
 from sqlalchemy import bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from schema.database.rows import insert_into
 from schema.tables import Batch, Problem, Run, Spending
 from schema.tables.costs import by_day, cost_us, round_charge
 
@@ -69,9 +69,8 @@ _OF_PROBLEMS = _OF_BATCH.where(Problem.id.in_(bindparam("problems_", expanding=T
 
 
 def _add(session: Session, run: int, change: Mapping[date, float]) -> None:
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     rows = [{"run_id": run, "day": day, "spent_us": us} for day, us in sorted(change.items()) if us]
-    statement = insert(Spending)
+    statement = insert_into(session.get_bind().dialect, Spending)
     increased = {"spent_us": Spending.spent_us + statement.excluded.spent_us}
     key = [Spending.run_id, Spending.day]
     session.execute(statement.on_conflict_do_update(index_elements=key, set_=increased), rows)

@@ -27,10 +27,10 @@ from schema.database.feature_requests import ask, feature_requests
 from schema.errors import Corrupt, ParameterError, StaleState
 from schema.parameters import Parameters, Round, Solver
 from schema.quantities import count_text, number_text
-from schema.states import PausedBy, ProblemState, RunState
+from schema.states import PausedBy, RunState
 from schema.tables import Batch, BatchFeatures, BatchImages, Embedding, Problem, Run, SampleSet
 from schema.tables.costs import scale_charge
-from schema.tables.runs import is_read
+from schema.tables.runs import is_answered, is_read
 from worker.rounds.gaps import read_gaps
 from worker.rounds.images import Rows, copy_batches
 from worker.rounds.selection import Selection, arrange, select_images, split
@@ -219,7 +219,7 @@ def _charges(session: Session, run: int, reads: int) -> list[float]:
         select(Problem.charged_us, Problem.timing, SampleSet.reads)
         .join(Batch, Batch.id == Problem.batch_id)
         .join(SampleSet, SampleSet.problem_id == Problem.id)
-        .where(Batch.run_id == run, Problem.state == ProblemState.ANSWERED)
+        .where(Batch.run_id == run, is_answered())
     )
     rows = session.execute(query.order_by(Problem.count.desc(), Problem.id.desc()).limit(_CHARGES))
     return [

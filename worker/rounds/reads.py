@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
-from schema.states import ProblemState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
+from schema.tables.runs import is_answered
 from worker.records.batches import BatchInput, StoredReads
 from worker.rounds.located_reads import Load, LocatedReads, StoredProblem, locate
 
@@ -79,7 +79,7 @@ def _problems(session: Session, batch_input: BatchInput, run: int, reads: int) -
         select(Problem.batch_id, Problem.id, Problem.first_image, Problem.count)
         .join(Batch, Batch.id == Problem.batch_id)
         .join(SampleSet, SampleSet.problem_id == Problem.id)
-        .where(Batch.run_id == run, Problem.state == ProblemState.ANSWERED)
+        .where(Batch.run_id == run, is_answered())
     )
     found = []
     for batch, problem, first, count in session.execute(answered.order_by(Problem.id)):

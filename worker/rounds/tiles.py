@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schema.codecs import arrays
-from schema.states import ProblemState
 from schema.tables import Batch, Problem
+from schema.tables.runs import is_answered
 from worker.records import problems
 from worker.records.batches import BatchInput
 
@@ -52,7 +52,7 @@ def tiles_of_images(
     query = query.join(Batch, Batch.id == Problem.batch_id).where(
         Batch.run_id == run,
         Batch.round < before,
-        Problem.state == ProblemState.ANSWERED,
+        is_answered(),
         Problem.embedding_id == embedding,
     )
     ascending = sorted(place_of)

@@ -110,7 +110,8 @@ class ChipProgram:
             h = h * signs
             balance = balance * self.signs_of_chains(signs)[self.placement.owners]
         added = balance - coupling_bias * self.coupled
-        return np.clip(self.placement.linear(h, added), low, high)
+        biases = self.placement.linear(h, added)
+        return np.clip(biases, low, high, out=biases)
 
     def encode_quadratic(self, signs: FloatArray | None = None) -> str:
         """Encode J as `quad`, the couplings between chains reversed by their ``signs``."""

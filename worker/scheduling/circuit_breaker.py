@@ -20,9 +20,9 @@ from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, and_, case, delete, false, func, not_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from schema.database.rows import insert_into
 from schema.parameters import Solver
 from schema.settings.worker import WorkerSettings
 from schema.states import LIVE_RUNS, BatchState
@@ -134,8 +134,7 @@ def record_failure(
     says_nothing_new = and_(Breaker.failures >= limit, not_(is_probe), Breaker.retry_at > now)
     # One statement, so that of two workers that see the first failure, each counts.
     counts = case((Breaker.failures + 1 > least, Breaker.failures + 1), else_=least)
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    counted = insert(Breaker).values(
+    counted = insert_into(session.get_bind().dialect, Breaker).values(
         solver=solver, account=account, since=now, failures=least, error=error, retry_at=now
     )
     failures = session.execute(

@@ -26,6 +26,7 @@ from dwave.cloud.exceptions import (
     SolverOfflineError,
 )
 
+from tests import PATIENCE_S
 from tests.emulators import ROOT, SOLVER, TOKEN, Emulator, base64_of, wait_until
 
 # A problem of one read runs for 15 seconds at this speed.
@@ -440,7 +441,9 @@ def test_the_command_line_says_what_is_wrong(tmp_path: Path) -> None:
             (["--solver=nobody"], 2, "unknown solver 'nobody'"),
         ):
             command = [sys.executable, "-m", "producer.cli", "emulator", "--port=0", *options]
-            ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)
+            ended = subprocess.run(
+                command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT
+            )
             assert (ended.returncode, ended.stdout) == (code, "")
             assert message in ended.stderr
             assert "Traceback" not in ended.stderr

@@ -19,6 +19,7 @@ from schema.parameters import QpuChoice, Solver
 from schema.settings import load as load_settings
 from schema.states import ProblemState, RunState
 from schema.tables import Classification, Ledger, Problem, Run
+from tests import PATIENCE_S
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox
 from tests.integration.remote.test_patience import (
@@ -128,7 +129,7 @@ def test_a_problem_that_a_poll_leaves_out_is_asked_for_alone(
         for key, sapi_id in enumerate(ids):
             connection.resume(key, sapi_id)
         answered: set[int] = set()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while len(answered) < len(ids) and time.monotonic() < deadline:
             event = connection.next_event(0.2)
             assert event is None or isinstance(event, Accepted | Answered), event

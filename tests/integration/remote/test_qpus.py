@@ -25,6 +25,7 @@ from schema.settings import load as load_settings
 from schema.settings.worker import WorkerSettings
 from schema.states import ProblemState, RunState
 from schema.tables import Breaker, Embedding, Event, Problem, Run
+from tests import PATIENCE_S
 from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import USE_CASES, Cli, Outbox, some_images
 from worker.context import Context
@@ -71,7 +72,7 @@ def enqueue(context: Context, network: ChosenNetwork, qpu: str | None = None) ->
 
 
 def work(
-    context: Context, run: int, seconds: float = 20.0, *, until: Callable[[], bool] | None = None
+    context: Context, run: int, seconds: float = PATIENCE_S, *, until: Callable[[], bool] | None = None
 ) -> RunState:
     """Do what the hints ask for until the run has ended, ``until`` holds, or ``seconds`` have passed."""
     outbox, deadline = context.hints, time.monotonic() + seconds

@@ -21,12 +21,14 @@ from producer.reports.solver import comparison_table
 from producer.runs import dry_runs, qpus
 from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs.queries import counts
 from schema.database import Database
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, RunState
 from schema.tables import Batch, Breaker, Event, Problem, Run
+from tests import PATIENCE_S
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import USE_CASES, Cli, Outbox, some_images
 from tests.ledgers import assert_spendings_agree
@@ -77,7 +79,7 @@ def enqueue(
 
 
 def work(context: Context, run: int, until: Callable[[], bool] = lambda: False) -> RunState:
-    outbox, deadline = context.hints, time.monotonic() + 20
+    outbox, deadline = context.hints, time.monotonic() + PATIENCE_S
     assert isinstance(outbox, Outbox)
     while (state := row_of(context, run).state) not in (RunState.DONE, RunState.FAILED, RunState.PAUSED):
         if until() or time.monotonic() > deadline:
@@ -240,7 +242,7 @@ def test_a_dry_run_compares_all_qpus_and_says_which_are_chosen(
     both, only = (dry_run(context, working, qpu) for qpu in (f"{DEAR},{CHEAP}", "cheapest"))
     with context.database.reading() as session:
         measured = qpus.measured_accuracies(session, working.id, "folded")
-        (use,) = qpus.uses(session, run)
+        (use,) = qpus.uses(session, run, counts(session, run).accuracy)
     rows = {row["qpu"]: row for row in qpus.with_experience(only["qpus"], measured, use.qpu_time_us + 1)}
     assert {name: row["images"] for name, row in rows.items()} == {CHEAP: BATCH * BATCHES, DEAR: 0, "tiny": 0}
     assert rows[CHEAP]["qpu_us"] == only["qpu_us"] == pytest.approx(use.qpu_time_us, abs=2.0)

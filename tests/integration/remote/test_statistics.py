@@ -13,9 +13,11 @@ from producer.enqueued import Enqueued
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
+from schema.database.crash_points import CrashPoint
+from schema.database.leader_lease import lead, release
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, ProblemState, RunState
-from schema.tables import Batch, Problem, Run, SampleSet
+from schema.tables import Batch, Leader, Problem, Run, SampleSet
 from tests.integration.conftest import START, some_images
 from tests.integration.rows import add_chip, add_embedding
 from worker.context import Context
@@ -123,3 +125,34 @@ def test_a_run_that_had_to_search_saved_nothing(context: Context, run: Enqueued)
     assert (figures["embedding_hits"], figures["embedding_misses"]) == (1, 1)
     assert figures["embedding_seconds_saved"] == 0.0
     assert figures["chain_breaks"] is None
+
+
+def test_one_worker_computes_the_statistics_of_a_run(context: Context, run: Enqueued) -> None:
+    """Hints are repeated while the statistics of a large run are computed: other workers leave it alone."""
+    database = context.database
+    with database.transaction() as session:
+        lead(session, f"run {run.id}", "another", now=database.now(session), lease_s=60)
+        session.execute(update(Run).where(Run.id == run.id).values(state=RunState.RUNNING, batches_scored=2))
+    finish_run(context, run.id)
+    with database.transaction() as session:
+        assert session.execute(select(Run.state)).scalar_one() is RunState.AGGREGATING
+        release(session, f"run {run.id}", "another")
+    finish_run(context, run.id)
+    with database.reading() as session:
+        assert session.execute(select(Run.state)).scalar_one() is RunState.DONE
+        assert not session.execute(select(Leader.role)).all(), "its lease has ended with it"
+
+
+def test_a_worker_that_fails_leaves_the_statistics_to_others(
+    context: Context, run: Enqueued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_point: CrashPoint) -> None:
+        raise KeyboardInterrupt
+
+    with context.database.transaction() as session:
+        session.execute(update(Run).where(Run.id == run.id).values(state=RunState.RUNNING, batches_scored=2))
+    monkeypatch.setattr("worker.pipeline.finish_run.reach", fail)
+    with pytest.raises(KeyboardInterrupt):
+        finish_run(context, run.id)
+    with context.database.reading() as session:
+        assert not session.execute(select(Leader.role)).all()

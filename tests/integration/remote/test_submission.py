@@ -5,10 +5,12 @@ What it has charged is compared with the database.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import func, select, update
@@ -27,12 +29,15 @@ from schema.settings import load as load_settings
 from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, CalibrationState, ProblemState, RunState
 from schema.tables import Batch, Calibration, Chip, Classification, Embedding, Problem, Run, SampleSet
-from tests.emulators import TOKEN, Emulator
+from tests import PATIENCE_S
+from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import Outbox, some_images, work_off
+from tests.proxies import proxying
 from worker.context import Context
 from worker.pipeline.plan_calibration import plan_calibration
 from worker.pipeline.sample_batch import sample_batch
 from worker.sapi.qpu import SolverConnection
+from worker.tasks import sample_and_score
 
 TINY = ("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}")
 PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
@@ -195,7 +200,7 @@ def test_what_goes_wrong_once_costs_nothing_twice(
 
 def spent(context: Context, emulator: Emulator, before: dict[str, Any], run: int) -> tuple[int, int, int]:
     """Return the charged and wasted time of a run by the database, and the emulator's charges since."""
-    since = emulator.ledger()["problems"][len(before["problems"]) :]
+    since = accepted_since(emulator, before)
     with context.database.reading() as session:
         made = problems(session, run)
         charged = sum(problem.charged_us or 0 for problem in made)
@@ -275,23 +280,44 @@ def test_what_a_problem_was_charged_can_be_asked_for_while_its_answer_is_kept(
         qpu.charge_us(str(first.sapi_id))
 
 
+def accepted_since(emulator: Emulator, before: dict[str, Any]) -> list[dict[str, Any]]:
+    return emulator.ledger()["problems"][len(before["problems"]) :]
+
+
+def are_charged(accepted: Sequence[dict[str, Any]], count: int) -> bool:
+    return len(accepted) == count and all(one["charged_us"] for one in accepted)
+
+
 def test_a_problem_that_arrives_after_all_is_counted_as_a_duplicate(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
     before = emulator.ledger()
-    emulator.break_down({"target": "submit", "kind": "delay", "delay_s": 3.0, "count": 1})
     run = enqueue(context.database, working)
     with context.database.reading() as session:
         batch = session.execute(select(Batch.id).where(Batch.run_id == run).limit(1)).scalar_one()
-    sample_batch(context, batch)
-    patient = context.settings.model_copy(update={"collect_s": 10.0})
+    patient = context.settings.model_copy(update={"collect_s": float(PATIENCE_S)})
     other = Context(context.database, patient, context.hints)  # of another worker
     other.solvers.shared = context.solvers.shared
-    # The answers come after the first request, which was overtaken, has arrived.
-    emulator.break_down({"target": "answer", "kind": "delay", "delay_s": 2.5, "count": 4})
-    time.sleep(0.1)  # until the batch is due again, and its problems count as never arrived
-    sample_batch(other, batch)
-    assert finish(other, run, attempts=20) is RunState.DONE
+    with proxying(emulator.endpoint) as proxy:
+        proxy.held = threading.Event()
+        path = urlsplit(emulator.endpoint).path
+        context.solvers.shared = replace_settings(proxy.address + path)
+        sample_batch(context, batch)
+        time.sleep(0.1)  # until the batch is due again, and its problems count as never arrived
+        emulator.break_down({"target": "answer", "kind": "delay", "delay_s": 3600.0})
+
+        def arrive() -> None:
+            """Let the first request, which was overtaken, arrive before the second is answered."""
+            sent = len(wait_until(lambda: accepted_since(emulator, before), PATIENCE_S))
+            proxy.held.set()  # type: ignore[union-attr]
+            wait_until(lambda: are_charged(accepted_since(emulator, before), 2 * sent), PATIENCE_S)
+            emulator.break_down(clear=True)
+
+        arriving = threading.Thread(target=arrive)
+        arriving.start()
+        sample_and_score(other, batch)
+        arriving.join(PATIENCE_S)
+        assert finish(other, run, attempts=20) is RunState.DONE
     other.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     charged, wasted, theirs = spent(context, emulator, before, run)
     assert charged + wasted == theirs

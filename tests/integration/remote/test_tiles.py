@@ -129,7 +129,7 @@ def assert_reads_are_of_their_images(context: Context, batch: int) -> None:
         rest = reads.energies[0][whole] - problem.scale * energies[whole]
         assert np.ptp(energies[whole]) * problem.scale > 0.1
         np.testing.assert_allclose(rest, rest[0], atol=2e-3)
-        assert problem.estimated_us == round(problem.charged_us)
+        assert abs(problem.estimated_us - problem.charged_us) <= 0.5  # whole microseconds
 
 
 def test_images_whose_answers_are_lost_lie_on_other_tiles(

@@ -15,7 +15,6 @@ from schema.errors import ParameterError
 from worker.compute.certainty import probabilities
 from worker.compute.certainty.class_sets import SetRule
 from worker.compute.certainty.gaps import energy_gaps
-from worker.network.objective import scores_of_features
 from worker.network.temperature import probabilities as class_probabilities
 from worker.network.trained import TrainedNetwork
 from worker.records.batches import BatchInput
@@ -62,6 +61,8 @@ class Rater:
             predicted: (B,), class or -1.
             numbers: (B,), indices of the images within the run.
         """
+        from worker.network.objective import scores_of_features  # torch, which readers of reads do without
+
         own = scores_of_features(self.network.module, features, self.network.transfer)
         shares = class_probabilities(own, self.temperature)
         rated = {

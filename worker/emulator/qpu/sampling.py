@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from dwave.samplers.sa.simulated_annealing import simulated_annealing
 from numpy.typing import NDArray
 
 from schema.errors import ParameterError
@@ -108,6 +107,9 @@ def draw(
         random: the stream to draw from.
         stop: returns whether to give up; called between reads. There are fewer reads then.
     """
+    # Here, since it imports dimod and networkx, which takes half of the start of an emulator.
+    from dwave.samplers.sa.simulated_annealing import simulated_annealing
+
     states = random_spins(parameters.reads, len(active), random)
     if parameters.initial_state is not None:
         _start_from(states, parameters.initial_state[active])

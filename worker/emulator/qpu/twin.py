@@ -51,7 +51,7 @@ def load(path: Path) -> Twin:
     """Read the file ``path``, which may be anything; it is never unpickled.
 
     Raises:
-        ParameterError: it cannot be read, is no twin, or states what no chip can be.
+        ParameterError: it cannot be read, is not a twin, or states what no chip can be.
     """
     try:
         arrays = _read(path)

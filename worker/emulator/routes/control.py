@@ -73,7 +73,7 @@ class Control:
         machine.check_regraph(named["regraph"])
         renames, settings = _renames(changes, machine), _settings(changes)
         if changes.get("clear"):
-            machine.faults.active.clear()
+            machine.faults.clear()
             machine.restore_options()
         machine.faults.active += new
         for name, value in settings.items():

@@ -128,7 +128,7 @@ class Gate:
         faults = self._machine.faults.pick(target, when)
         for fault in faults:
             if fault.kind is FaultKind.DELAY:
-                await asyncio.sleep(fault.delay_s)
+                await self._machine.faults.delay(fault.delay_s)
             elif fault.kind is FaultKind.RESET:
                 await self._connections.reset(tuple(request.client or ()))
             elif fault.kind in {FaultKind.LOSE, FaultKind.GONE}:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
@@ -224,6 +226,18 @@ class Faults:
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)  # noqa: S311 - faults must repeat under a seed, not be secret
         self.active: list[Fault] = []
+        self._cleared = asyncio.Event()
+
+    def clear(self) -> None:
+        """Remove all faults; requests that are delayed continue."""
+        self.active.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
+
+    async def delay(self, seconds: float) -> None:
+        """Wait for ``seconds``, or until all faults are cleared."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._cleared.wait(), seconds)
 
     def pick(self, target: Target, when: str = "before") -> list[Fault]:
         """Return the faults of a request or problem (``target``) at this moment (``when``); count them."""

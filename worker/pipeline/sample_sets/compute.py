@@ -9,8 +9,6 @@ import structlog
 from schema.database import renderings
 from schema.errors import AnnealqError, reason
 from schema.parameters import SampleSetRequest
-from worker.ocean.sample_sets import to_json
-from worker.pipeline.sample_sets.build import build_sample_set
 
 if TYPE_CHECKING:
     from worker.context import Context
@@ -25,6 +23,10 @@ def compute_sample_sets(context: Context, run: int) -> None:
 
     It takes no lease: two workers that do it at the same time store the same.
     """
+    # Here, since it imports dimod and networkx, which other tasks do without.
+    from worker.ocean.sample_sets import to_json
+    from worker.pipeline.sample_sets.build import build_sample_set
+
     database = context.database
     with database.reading() as session:
         asked = renderings.asked(session, run, renderings.SAMPLE_SET, _AT_ONCE)

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from schema.codecs import arrays
 from schema.codecs.nonconformity import ReadsHad, plan_name
 from schema.shards.reference import encoded_images
-from schema.states import ProblemState
 from schema.tables import Batch, BatchImages, Calibration, Embedding, Network, Problem, Run, SampleSet
+from schema.tables.runs import is_answered
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ def measured_of(session: Session, run: int) -> list[MeasuredChip]:
     query = query.join(SampleSet, SampleSet.problem_id == Problem.id)
     query = query.join(Embedding, Embedding.id == Problem.embedding_id)
     query = query.join(Batch, Batch.id == Problem.batch_id).where(
-        Batch.run_id == source, Problem.state == ProblemState.ANSWERED, Problem.measured.is_not(None)
+        Batch.run_id == source, is_answered(), Problem.measured.is_not(None)
     )
     rows = session.execute(query.order_by(Problem.id))
     return [MeasuredChip(row.measured or {}, row.reads, row.images * row.units) for row in rows]

@@ -7,6 +7,7 @@ the rounds of a run, whose shares, budgets and full problems decide how many ima
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ class Read:
     energies: NDArray[np.float64]
     labels: NDArray[np.int64]
 
+    @cached_property
     def outcomes(self) -> dict[int, ReadOutcome]:
         return {
             total: ReadOutcome(class_sets.of_labels(own, self.labels), gaps_of(own))
@@ -48,6 +50,13 @@ def read(rng: np.random.Generator, images: int) -> Read:
     return Read(floor + lowest, labels)
 
 
+@cache
+def trials() -> list[tuple[Read, Read]]:
+    """Images to calibrate on and images of a run, the same for every case."""
+    rng = np.random.default_rng(5)
+    return [(read(rng, CALIBRATED), read(rng, IMAGES)) for _ in range(TRIALS)]
+
+
 def gaps_of(energies: NDArray[np.float64]) -> NDArray[np.float64]:
     return energy_gaps(energies, energies.argmin(axis=1).astype(np.int16))
 
@@ -56,7 +65,7 @@ def run(
     images: Read, calibration: Read, confidence: float, share: float, tiles: int, paid: int | None
 ) -> tuple[NDArray[np.float64], ReadsHad, list[int]]:
     """Return class energies after all rounds, the reads that they had, and how many each round read."""
-    outcomes, sent = calibration.outcomes(), []
+    outcomes, sent = calibration.outcomes, []
     energies, had = images.energies[0].copy(), ReadsHad(TOTALS[0])
     totals = np.full(IMAGES, TOTALS[0])
     for more, gap in ROUNDS:
@@ -81,16 +90,15 @@ def run(
 def test_coverage_is_the_confidence_or_one_image_more(
     confidence: float, share: float, tiles: int, paid: int | None
 ) -> None:
-    rng, held, sizes, before = np.random.default_rng(5), [], [], []
-    for trial in range(TRIALS):
-        calibration, images = read(rng, CALIBRATED), read(rng, IMAGES)
+    held, sizes, before = [], [], []
+    for trial, (calibration, images) in enumerate(trials()):
         energies, had, sent = run(images, calibration, confidence, share, tiles, paid)
         numbers = class_sets.random_numbers(trial, np.arange(IMAGES))
         for reads, own, found in (
             (ReadsHad(TOTALS[0]), images.energies[0], before),
             (had, energies, sizes),
         ):
-            scores = after_rounds(calibration.outcomes(), reads).scores
+            scores = after_rounds(calibration.outcomes, reads).scores
             fitted = class_sets.fit(scores, calibration.labels, CLASSES, confidence)
             sets = class_sets.choose(own, fitted, numbers)
             found.append(sets.sum(axis=1).mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from worker.emulator.service.options import EmulatorOptions
 CHIP = make(Design("pegasus", 3, dead=4, missing=3), seed=2)
 
 
+@cache
+def limits() -> dict[str, Any]:
+    """What an emulated solver of full size says of its ranges, times and parameters."""
+    return EmulatedSolver.make("real", EmulatorOptions().models()["emulator-pegasus"], 0).limits
+
+
 def file_of(folder: Path, about: dict[str, Any] | None = None, arrays: dict[str, Any] | None = None) -> Path:
     """A twin of a small chip, with ``about`` and ``arrays`` instead of its own."""
     random = np.random.default_rng(1)
-    real = EmulatedSolver.make("real", EmulatorOptions().models()["emulator-pegasus"], 0)
-    properties = {**real.limits, "topology": {"type": "pegasus", "shape": [3]}}
+    properties = {**limits(), "topology": {"type": "pegasus", "shape": [3]}}
     described = {"format": 1, "name": "QPU_1", "beta": 4.36, "errors": {"flip": 0.001}}
     described |= {"properties": properties}
     values: dict[str, Any] = {
