@@ -12,6 +12,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Seconds that tests wait for what comes within one of them on an idle machine: only what hangs takes longer.
+PATIENCE_S = 240
+
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a file system, not a file
 _NEEDED_BYTES = 4_000_000_000
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import os
 import shutil
 import subprocess
@@ -9,24 +11,59 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 
 import hypothesis
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+from sqlalchemy.util import LRUCache
 
 import migrations
+from producer import cli
+from producer.stack import programs
 from schema.database import Database
+from tests import PATIENCE_S
 
 # Seeds are fixed, and a loaded machine is not a failure.
 hypothesis.settings.register_profile("annealq", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("annealq")
 
+# Each test has a database of its own. SQLAlchemy would compile all statements again for each, which took a
+# quarter of the tests' time: the databases of one process share them, and those of one kind count as equal.
+_COMPILED: LRUCache[object, object] = LRUCache(5_000)
+for _dialect in (PGDialect_psycopg, SQLiteDialect_pysqlite):
+    _dialect.__eq__ = lambda self, other: type(self) is type(other)  # type: ignore[method-assign, assignment]
+    _dialect.__hash__ = lambda self: hash(type(self))  # type: ignore[method-assign, assignment]
+
+
+@event.listens_for(Engine, "engine_connect")
+def _share_compiled(connection: Connection) -> None:
+    connection.engine._compiled_cache = _COMPILED  # type: ignore[assignment]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_programs() -> Iterator[None]:
+    """Fork the programs of the worker from one process: a start of each takes a second and more."""
+    with programs.forked():
+        yield
+
+
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("ANNEALQ_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all that is imported: looking through it took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +101,9 @@ def postgresql() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="annealq-pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
     try:
         with _server(binaries, folder):
-            yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+            url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
+            yield url
+            _administration(url).close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -81,6 +120,22 @@ def own_server() -> Iterator[tuple[_server, str]]:
             url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
             migrations.upgrade(url)
             yield server, url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def default_server() -> Iterator[str]:
+    """URL of a migrated database on a PostgreSQL server with its default settings, for measurements."""
+    binaries = _postgresql_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL on this machine")
+    folder = Path(tempfile.mkdtemp(prefix="annealq-pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
+    try:
+        with _server(binaries, folder, {}):
+            url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
+            migrations.upgrade(url)
+            yield url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -142,21 +197,21 @@ def named(server: str, name: str) -> str:
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
+@cache
+def _administration(server: str) -> Connection:
+    """A connection to a server that lives as long as the tests: a new one costs as much as a new database."""
+    return create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect()
+
+
 def administer(server: str, statement: str) -> None:
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(statement)
-    engine.dispose()
+    _administration(server).exec_driver_sql(statement)
 
 
 def copy_database(server: str, template: str, name: str) -> None:
     """Make a database like ``template``, by copying its files where the server gives the choice."""
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        has_choice = (connection.dialect.server_version_info or ()) >= (15,)
-        strategy = " STRATEGY file_copy" if has_choice else ""  # a third of the time of the default
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}{strategy}")
-    engine.dispose()
+    has_choice = (_administration(server).dialect.server_version_info or ()) >= (15,)
+    strategy = " STRATEGY file_copy" if has_choice else ""  # a third of the time of the default
+    administer(server, f"CREATE DATABASE {name} TEMPLATE {template}{strategy}")
 
 
 def _postgresql_binaries() -> Path | None:
@@ -168,7 +223,6 @@ def _postgresql_binaries() -> Path | None:
 
 # Tests need no data after a power cut, and make and drop a database each: what is written for that is spared.
 _QUICK_SERVER = {
-    "listen_addresses": "",
     "max_connections": "100",
     "fsync": "off",
     "full_page_writes": "off",
@@ -184,8 +238,10 @@ _QUICK_SERVER = {
 class _server:  # noqa: N801 - used as a context manager only
     """A PostgreSQL server on a Unix socket; it refuses to run as root, so root lends it to `nobody`."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
+    def __init__(self, binaries: Path, folder: Path, options: Mapping[str, str] = _QUICK_SERVER) -> None:
+        """options: those of the server's own that are not its defaults."""
         self.binaries, self.folder = binaries, folder
+        self.options = {**options, "listen_addresses": ""}
         self.user = "nobody" if os.geteuid() == 0 else None
 
     def __enter__(self) -> _server:
@@ -199,7 +255,7 @@ class _server:  # noqa: N801 - used as a context manager only
 
     def start(self) -> None:
         data = self.folder / "data"
-        options = [f"--{name}={value}" for name, value in _QUICK_SERVER.items()]
+        options = [f"--{name}={value}" for name, value in self.options.items()]
         command = [str(self.binaries / "postgres"), "-D", str(data), "-k", str(self.folder), *options]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, user=self.user, stdout=log, stderr=log, cwd="/")
@@ -210,14 +266,14 @@ class _server:  # noqa: N801 - used as a context manager only
 
     def stop(self) -> None:
         self.process.send_signal(2)  # fast shutdown: connections are dropped
-        self.process.wait(30)
+        self.process.wait(PATIENCE_S)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self.binaries / program), *arguments]
         subprocess.run(command, user=self.user, check=True, capture_output=True, cwd="/")
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         ready = [str(self.binaries / "pg_isready"), "-h", str(self.folder), "-q"]
         while subprocess.run(ready, check=False).returncode:
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -225,8 +281,39 @@ class _server:  # noqa: N801 - used as a context manager only
             time.sleep(0.05)
 
 
-def annealq(
-    *arguments: str, timeout: float = 120, env: dict[str, str] | None = None
+def annealq(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the real command line in this process, with what it needs imported already.
+
+    A process of its own takes more than a second of processor time until it begins.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    program = ["annealq", *map(str, arguments)]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        patch.chdir(ROOT)
+        patch.setattr(sys, "argv", program)
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as ending:
+            code = int(ending.code or 0)
+        except BaseException:
+            print(_written(out), _written(err), file=sys.__stderr__)  # so that a report shows it
+            raise
+    return subprocess.CompletedProcess(program, code, _written(out), _written(err))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    return stream.buffer.getvalue().decode()  # type: ignore[attr-defined, no-any-return]
+
+
+def annealq_process(
+    *arguments: str, timeout: float = PATIENCE_S, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the real command line in a process of its own."""
     return subprocess.run(

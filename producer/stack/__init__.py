@@ -8,4 +8,5 @@ broker.py, emulator.py  the two servers of a stack
 home.py, lock.py    the home folder, and which process owns it
 health.py           health checks of workers and reconcilers
 programs.py         programs of the worker, for what needs torch or a solver's client
+forkserver.py       has them forked from one process
 """

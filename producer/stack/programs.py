@@ -1,6 +1,7 @@
 """Runs programs of the worker's side, for what needs torch or a solver's client.
 
-A producer imports neither: it starts a program of `worker.tools` as a process, and reads what that prints.
+A producer imports neither: it starts a program of `worker.tools` as a process, and reads what that prints. A
+producer that starts many has them forked from one process, which imports these libraries once: see `forked`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
+from producer.stack.forkserver import ForkedProgram, ForkServer
 from producer.stack.process import environment
 from schema.errors import AnnealqError, InputError
 from schema.settings import Settings
@@ -40,13 +42,24 @@ class Program(StrEnum):
     VERIFY = "verify"
 
 
+class _Child(Protocol):
+    """A process, as `subprocess.Popen`."""
+
+    @property
+    def stdout(self) -> IO[str] | None: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> int: ...
+
+
 @dataclass(frozen=True, eq=False)
 class RunningProgram:
     """A program that was started; read its output once, as ``text`` or ``json_lines``."""
 
     program: Program
     timeout_s: float
-    _child: subprocess.Popen[str]
+    _child: _Child
     _errors: IO[str]
 
     def text(self) -> str:
@@ -92,6 +105,24 @@ class RunningProgram:
             raise (InputError if code == InputError.exit_code else AnnealqError)(text)
 
 
+_forks: list[ForkServer] = []  # the last one is used
+
+
+@contextmanager
+def forked() -> Iterator[None]:
+    """Fork the programs of this block from one process, which is started with the first of them.
+
+    A program that reads a file that may be hostile is started anew: it must not see what others have read.
+    """
+    server = ForkServer()
+    _forks.append(server)
+    try:
+        yield
+    finally:
+        _forks.remove(server)
+        server.close()
+
+
 @contextmanager
 def start(
     program: Program,
@@ -111,14 +142,20 @@ def start(
         variables: further environment variables of the child.
     """
     env = {**os.environ, **environment(settings), **(variables or {})}
-    command = [sys.executable, "-m", f"worker.tools.{program}", *arguments]
+    module = f"worker.tools.{program}"
     # Files, not pipes: a child that prints much before it has read everything would block.
     with tempfile.TemporaryFile("w+") as requests, tempfile.TemporaryFile("w+", errors="replace") as errors:
         requests.write(stdin)
         requests.seek(0)
-        with subprocess.Popen(
-            command, stdin=requests, stdout=subprocess.PIPE, stderr=errors, env=env, text=True
-        ) as child:
+        child: subprocess.Popen[str] | ForkedProgram
+        if _forks and program is not Program.CHECK_BACKBONE:
+            child = _forks[-1].fork(module, arguments, env, requests, errors)
+        else:
+            command = [sys.executable, "-m", module, *arguments]
+            child = subprocess.Popen(
+                command, stdin=requests, stdout=subprocess.PIPE, stderr=errors, env=env, text=True
+            )
+        with child:
             try:
                 yield RunningProgram(program, timeout_s, child, errors)
             finally:

@@ -14,5 +14,6 @@ A producer starts them with `producer.stack.programs`; each prints its answer, o
     q_matrix.py           the Q matrix of a network, as a file of arrays
     solver_problems.py    the problems that a solver has of annealq's
     improve_plan.py       a search for better shipped tilings, for developers
+    forkserver.py         forks them where a producer starts many
     entry.py              how each of them reports an error
 """

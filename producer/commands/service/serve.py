@@ -40,6 +40,7 @@ def serve(
     from producer.api.keys.authentication import LocalAccess
     from producer.api.load.connections import ConnectionLimits
     from producer.context import database
+    from producer.stack import programs
     from schema.settings import load_api
 
     api, is_private = load_api(), server.is_loopback(host)
@@ -52,7 +53,7 @@ def serve(
             f"without an API key anyone could use the API on {host}: add one with `annealq keys add NAME`, "
             "or omit --host"
         )
-    with server.listen(host, port) as listening:
+    with programs.forked(), server.listen(host, port) as listening:
         logs.configure()
         token = local_token.read_or_create(settings.home) if is_private and not no_auth else None
         service = Service.build(settings, api, LocalAccess(token, is_open=no_auth))
