@@ -27,6 +27,7 @@ from producer.api.routes.catalogue import calibrations, embeddings, networks, sc
 from producer.api.routes.runs import (
     bundles,
     control,
+    datasets,
     events,
     images,
     listing,
@@ -57,6 +58,7 @@ ROUTERS = tuple(
             rescoring,
             results,
             images,
+            datasets,
             bundles,
             sample_sets,
             events,

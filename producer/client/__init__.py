@@ -4,6 +4,7 @@ It imports nothing else of annealq, so that it needs httpx and numpy only: `pip 
 
 clients.py     Client, which blocks, and AsyncClient
 operations.py  what both can ask of a server
+readings.py    the same for what follows runs and reads results
 submissions.py the same for what sends images
 options.py     the options of a run, of lists and of changes
 files.py       images and labels as the files of a form
@@ -25,14 +26,17 @@ from .errors import (
     RunUnsuccessful,
     ServerUnavailable,
     UnusableImages,
+    WorkFailed,
 )
 from .options import (
     CalibrateOptions,
     ChangeOptions,
+    DryRunOptions,
     FilterOptions,
     RescoreOptions,
     ResultOptions,
     SubmitOptions,
+    TrainOptions,
 )
 from .results import ImageResult, ResultArrays, RunInfo, RunProgress
 
@@ -42,6 +46,7 @@ __all__ = [
     "ChangeOptions",
     "Client",
     "ClientError",
+    "DryRunOptions",
     "FilterOptions",
     "ImageResult",
     "MissingExtra",
@@ -55,5 +60,7 @@ __all__ = [
     "RunUnsuccessful",
     "ServerUnavailable",
     "SubmitOptions",
+    "TrainOptions",
     "UnusableImages",
+    "WorkFailed",
 ]

@@ -23,7 +23,7 @@ class AsyncClient(Operations):
         patience_s: seconds for which a request is repeated while the server is away, restarts or has too
             much to do (refused and broken connections, 429, 502, 503, 504); 0: give up at once. What is
             repeated is logged as `annealq.client`.
-        timeout_s: seconds to wait for each answer.
+        timeout_s: seconds to wait for each answer; for a file, which the server prepares, at least 600.
 
     Example:
         async with AsyncClient(url, key) as annealq:
@@ -107,6 +107,11 @@ class Client:
 
     submit = blocking(Operations.submit)
     calibrate = blocking(Operations.calibrate)
+    wait_for_calibration = blocking(Operations.wait_for_calibration)
+    train = blocking(Operations.train)
+    add_network = blocking(Operations.add_network)
+    wait_for_network = blocking(Operations.wait_for_network)
+    dry_run = blocking(Operations.dry_run)
     calibration = blocking(Operations.calibration)
     calibrations = blocking_iterator(Operations.calibrations)
     run = blocking(Operations.run)
@@ -128,6 +133,7 @@ class Client:
     result_frame = blocking(Operations.result_frame)
     save_results = blocking(Operations.save_results)
     save_bundle = blocking(Operations.save_bundle)
+    save_dataset = blocking(Operations.save_dataset)
     sample_set = blocking(Operations.sample_set)
     deliveries = blocking_iterator(Operations.deliveries)
     delivery = blocking(Operations.delivery)

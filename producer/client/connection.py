@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from .errors import OutcomeUnknown, RequestRejected, ServerUnavailable, read_rejection
 from .events import EventParser, ServerEvent
 from .patience import Patience
-from .transports import NoAnswer, NotSent
+from .transports import NoAnswer, NotSent, file_timeout
 
 if TYPE_CHECKING:
     import httpx
@@ -59,6 +59,8 @@ class Connection:
             OutcomeUnknown: it may have been carried out, and must not be repeated.
         """
         patience = Patience(self._patience_s)
+        if into is not None:
+            content["timeout"] = file_timeout(self.transport.http)
         while True:
             request = self._request(method, path, headers=headers, **content)
             error: NotSent | NoAnswer | RequestRejected

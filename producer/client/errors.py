@@ -61,6 +61,10 @@ class RunUnsuccessful(ClientError):
         self.run_id, self.state = run_id, state
 
 
+class WorkFailed(ClientError):
+    """A training, a calibration or a dry run that was waited for failed; the message says why."""
+
+
 class UnusableImages(ClientError, ValueError):
     """Images or labels cannot be sent: a file is missing, or the value is of no known kind."""
 

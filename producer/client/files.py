@@ -67,9 +67,15 @@ def label_file(labels: Labels) -> File:
     """Return ``labels`` as a file: (N,) numbers, one class for each image, or a file as `image_files` takes.
 
     Raises:
-        UnusableImages: a file cannot be read, or the values are no numbers.
+        UnusableImages: a file cannot be read, or the values are not numbers.
     """
     return _file(labels, "labels") if _is_source(labels) else ("labels.npy", npy(labels, "labels"))
+
+
+def weights_file(weights: Source) -> File:
+    """Return ``weights``, a path, bytes or an open file, as a file; raise UnusableImages."""
+    _, content = _file(weights, "weights")
+    return "weights.safetensors", content
 
 
 def npy(values: Any, what: str) -> bytes:

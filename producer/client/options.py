@@ -8,39 +8,9 @@ from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 
-class SubmitOptions(TypedDict, total=False):
-    """What `submit` takes beside images and labels; the server's defaults stand for what is left out or None.
+class SamplingOptions(TypedDict, total=False):
+    """How images are sampled and scored; what is left out or None has its default."""
 
-    The descriptions and limits are those of `annealq classify --help` and of the server's /docs.
-    """
-
-    name: str | None  # of the run, for display
-    tags: Sequence[str] | None  # by which it is found again
-    network: str | None  # NAME or NAME@VERSION
-    solver: str | None  # local, exact, emulator or dwave
-    priority: int | None
-    budget_s: float | None  # QPU seconds that the run may be charged
-    window: str | Sequence[str] | None  # hours in which it may work: "mon-fri 22:00-06:00"
-    tz: str | None  # time zone of window and deadline: "Europe/London"
-    deadline: str | datetime | None
-    webhook: Mapping[str, str] | None  # url, and a secret that signs its messages
-    batch_size: int | None
-    calibration: bool | None  # take what is not given from the newest calibration
-    target: float | None  # accuracy that the run must reach: settings are chosen from calibrations
-    prices: Sequence[str] | None  # of a minute of QPU time: "30", or of one QPU: "NAME=45"
-
-    # Which images, and how they are read.
-    uri: str | None  # a file below the server's folders, instead of images
-    part: str | None  # of an .npz file with several sets of images
-    classes: str | None  # only images with these labels: "0,1,7"
-    limit: int | None  # only the first N images
-    read_as: str | None  # of an array: images, picture or vectors; sent as `as`
-    resize: str | None  # HEIGHT or HEIGHTxWIDTH
-    fit: str | None  # crop, pad or stretch
-    invert: bool | None
-    scale_pixels: bool | None  # from 0..255 to the range that the network takes
-
-    # How they are sampled and scored.
     reads: int | Literal["auto"] | None  # auto: what costs least by the calibration
     rounds: Sequence[Sequence[float]] | None  # further ones: [reads, gap, share]
     seed: int | None
@@ -56,7 +26,6 @@ class SubmitOptions(TypedDict, total=False):
     without: Sequence[str] | None  # sources of the network that are left out
 
     # The same with qubits.
-    qpu: str | Mapping[str, Any] | None
     tiles: int | None
     chain_strength: float | None
     scale: float | None
@@ -66,7 +35,68 @@ class SubmitOptions(TypedDict, total=False):
     unembedding: str | None
 
 
-class CalibrateOptions(TypedDict, total=False):
+class PreparationOptions(TypedDict, total=False):
+    """Which images are used, and how they are read; what is left out or None has its default."""
+
+    part: str | None  # of an .npz file with several sets of images
+    limit: int | None  # only the first N images
+    read_as: str | None  # of an array: images, picture or vectors; sent as `as`
+    resize: str | None  # HEIGHT or HEIGHTxWIDTH
+    fit: str | None  # crop, pad or stretch
+    invert: bool | None
+
+
+class GivenRunOptions(SamplingOptions, PreparationOptions, total=False):
+    """What a run takes, apart from images and labels, over HTTP and by the database.
+
+    The descriptions and limits are those of `annealq classify --help` and of the server's /docs.
+    """
+
+    name: str | None  # of the run, for display
+    tags: Sequence[str] | None  # by which it is found again
+    network: str | None  # NAME or NAME@VERSION
+    solver: str | None  # local, exact, emulator or dwave
+    priority: int | None
+    budget_s: float | None  # QPU seconds that the run may be charged
+    window: str | Sequence[str] | None  # hours in which it may work: "mon-fri 22:00-06:00"
+    tz: str | None  # time zone of window and deadline: "Europe/London"
+    batch_size: int | None
+    calibration: bool | None  # take what is not given from the newest calibration
+    target: float | None  # accuracy that the run must reach: settings are chosen from calibrations
+    prices: Sequence[str] | None  # of a minute of QPU time: "30", or of one QPU: "NAME=45"
+    classes: str | None  # only images with these labels: "0,1,7"
+    scale_pixels: bool | None  # from 0..255 to the range that the network takes
+
+
+class SubmitOptions(GivenRunOptions, total=False):
+    """What `submit` takes, too; the server's defaults stand for what is left out or None."""
+
+    uri: str | None  # a file below the server's folders, instead of images
+    webhook: Mapping[str, str] | None  # url, and a secret that signs its messages
+    deadline: str | datetime | None
+    qpu: str | Mapping[str, Any] | None
+
+
+class DryRunOptions(SamplingOptions, total=False):
+    """What `dry_run` takes of the run that it estimates; the server's defaults stand for the rest."""
+
+    qpu: str | None
+    batch_size: int | None
+    time_limit_s: float | None  # for a search for an embedding
+
+
+class TrainOptions(PreparationOptions, total=False):
+    """What `train` takes beside images and labels; the server's defaults stand for what is left out."""
+
+    name: str | None  # of the network; default: that of the architecture
+    architecture: str | Mapping[str, Any] | None  # a preset, or layers; default: layers for these images
+    transfer: str | None  # energy or paper
+    seed: int | None
+    epochs: int | None
+    uri: str | None  # a file below the server's folders, instead of images
+
+
+class CalibrateOptions(PreparationOptions, total=False):
     """What `calibrate` takes beside images and labels; the server's defaults stand for what is left out."""
 
     network: str  # NAME or NAME@VERSION
@@ -84,15 +114,8 @@ class CalibrateOptions(TypedDict, total=False):
     qpu: str | None
     tiles: int | None
 
-    # Which images, and how they are read.
     uri: str | None
-    part: str | None
     classes: str | None
-    limit: int | None
-    read_as: str | None
-    resize: str | None
-    fit: str | None
-    invert: bool | None
     scale_pixels: bool | None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,11 @@ class RunInfo(dict[str, Any]):
     def notes(self) -> tuple[str, ...]:
         """Return what was changed or left out when the images were read."""
         return tuple(self.get("notes") or ())
+
+    @property
+    def reservations(self) -> tuple[str, ...]:
+        """Return what speaks against relying on the results: provisional, guarantee void, alarm of a QPU."""
+        return tuple(self.get("reservations") or ())
 
     @property
     def is_finished(self) -> bool:
@@ -256,7 +261,7 @@ def _figures(run: Mapping[str, Any]) -> dict[str, Any]:
         "accuracy": None if accuracy is None else f"{accuracy:.2%}",
         "images per second": _count(statistics.get("images_per_second")),
         "QPU time": _qpu_time(run, statistics),
-        "reservations": "; ".join(_reservations(run, statistics)),
+        "reservations": "; ".join(run.get("reservations") or ()),
         "error": run.get("error"),
     }
 
@@ -281,17 +286,6 @@ def _qpu_time(run: Mapping[str, Any], statistics: Mapping[str, Any]) -> str | No
     if budget_us:
         parts.append(f"budget {budget_us / 1e6:,.3f} s")
     return ", ".join(parts)
-
-
-def _reservations(run: Mapping[str, Any], statistics: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what speaks against relying on the results of ``run``."""
-    if run.get("provisional"):
-        yield "provisional: a later round of reads may change the results"
-    if voided := (statistics.get("guarantee") or {}).get("voided"):
-        yield f"the guarantee of the sets of classes is void: {voided}"
-    for use in run.get("qpus") or []:
-        if use.get("alarm"):
-            yield f"{use['qpu']}: {use['alarm']}"
 
 
 def _count(value: float | None) -> str | None:

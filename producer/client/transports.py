@@ -14,6 +14,8 @@ from .errors import ClientError
 
 T = TypeVar("T")
 
+_FILE_S = 600.0
+
 
 class NotSent(Exception):
     """No connection was made: the server cannot have seen the request."""
@@ -153,6 +155,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def file_timeout(http: httpx.Client | httpx.AsyncClient) -> httpx.Timeout:
+    """Return the limits of ``http`` for a file, which the server prepares before it sends the first byte."""
+    limits = http.timeout
+    read_s = None if limits.read is None else max(limits.read, _FILE_S)
+    return httpx.Timeout(connect=limits.connect, read=read_s, write=limits.write, pool=limits.pool)
 
 
 @contextmanager

@@ -48,12 +48,14 @@ def read_run(
     run: int,
     wanted: Sequence[ColumnElement[bool]] = (),
     on_progress: Callable[[int], None] = lambda _: None,
+    end: int | None = None,
 ) -> ExportedRun:
     """Return the classified images of ``run`` and what is said of them, read by ``session``.
 
     Args:
         wanted: conditions on images, as of `producer.runs.filters.image_conditions`.
         on_progress: called with the number of images that were read since the last call.
+        end: only images before this index; None: all.
 
     Raises:
         NotFound: there is no such run, or none of its images is wanted.
@@ -61,7 +63,7 @@ def read_run(
     summary, names = queries.run(session, run), queries.classes(session, run)
 
     def items() -> Iterator[Item]:
-        for row, values in results.rows_with_images(session, run, names, wanted):
+        for row, values in results.rows_with_images(session, run, names, wanted, end):
             yield results.nested(row, names), values
             on_progress(1)
 
@@ -89,5 +91,5 @@ def require_pixels(run: ExportedRun, tool: str) -> None:
     if run.shape.is_vector:
         raise ParameterError(
             f"run {run.run_id} has {run.shape.words}, which {tool} cannot show: "
-            f"choose --format huggingface, or parquet"
+            "choose the format huggingface, or parquet"
         )

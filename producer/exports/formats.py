@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from producer.exports import fiftyone, hugging_face, label_studio
-from producer.exports.exported_run import ExportedRun
+if TYPE_CHECKING:
+    from producer.exports.exported_run import ExportedRun
 
 
 class DatasetFormat(StrEnum):
@@ -25,6 +26,8 @@ def write_dataset(run: ExportedRun, form: DatasetFormat, path: Path) -> str:
         DiskFull: no space left; nothing is left of it.
         Corrupt: an image is damaged; nothing is left of what was written.
     """
+    from producer.exports import fiftyone, hugging_face, label_studio  # all commands on runs know the names
+
     writers = {
         DatasetFormat.FIFTYONE: fiftyone.write,
         DatasetFormat.LABELSTUDIO: label_studio.write,

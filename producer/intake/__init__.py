@@ -6,6 +6,7 @@ drawn.py    draws some of its images, to be used at once
 groups.py   its images in groups of whole batches
 open.py     writes a run with its first batches, or finds the one of an idempotency key
 read_on.py  adds the others, transaction by transaction, from where the run ends
+growth.py   notifies workers meanwhile
 waiting.py  which intakes wait for a reader, and where their images are
 background.py  reads on runs of the API and of schedules, for which no command waits
 process.py  keeps a process running that does so

@@ -65,7 +65,7 @@ Output = Annotated[
         "--output",
         "-o",
         help="File to write; default: standard output. With images: fiftyone, a new folder or .zip; "
-        "labelstudio, a .json file; huggingface, a .parquet file or a new folder.",
+        "labelstudio, a .json file or .zip; huggingface, a .parquet file or a new folder.",
     ),
 ]
 FormatName = Annotated[
@@ -142,7 +142,7 @@ def export(
             if output is None and format_name is None:
                 return
         for note in reservations(summary):
-            typer.echo(note, err=True)
+            typer.echo(f"run {run}: {note}", err=True)
         if output is not None and chosen in set(DatasetFormat):
             _write_dataset(session, run, DatasetFormat(chosen), output, wanted)
         else:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from producer.commands.shared.reading import GrowthHints
 from producer.context import AppContext
 
 
@@ -37,6 +36,7 @@ def read_in_background(app: AppContext, run: int | None = None) -> list[int]:
         StorageError: the database is not reachable.
     """
     from producer.intake.background import read_waiting
+    from producer.intake.growth import GrowthHints
     from producer.reports.progress import StepBars
     from producer.reports.terminal import screen
 

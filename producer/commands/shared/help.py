@@ -47,7 +47,7 @@ class ReadableErrors:
                 value = error.__cause__.errors()[0]["input"]
                 text = validation_text(error.message, value)
                 of_time = text.partition(" does not match the formats ")
-                error.message = f"{of_time[0]} is no time: write {_TIMES}" if of_time[1] else text
+                error.message = f"{of_time[0]} is not a time: write {_TIMES}" if of_time[1] else text
             raise
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,6 @@ from producer.commands.shared.request import declared
 from producer.images.preprocessing import Fit, Preprocessing, ReadAs
 from producer.runs.request import RunRequest
 from schema.errors import StorageError
-from schema.messages import Message, Task
 from schema.parameters import fields_of
 from schema.quantities import count_text
 from schema.states import PausedBy
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from schema.network.layers import Input
 
 _AUTOMATIC = (PausedBy.WINDOW, PausedBy.DAY, PausedBy.MONTH)
-_NOTIFY_EVERY_S = 1.0  # workers that have finished what was there are idle until then
 _FIELDS = fields_of(RunRequest)
 
 ArrayKind = Annotated[ReadAs | None, declared("read_as", _FIELDS["read_as"])]
@@ -108,6 +105,7 @@ def read_all(app: AppContext, run: int, source: LargeSource, key: str | None = N
         KeyboardInterrupt: workers stop with this command, and its stack wants to know.
         typer.Exit: otherwise, after Ctrl-C.
     """
+    from producer.intake.growth import GrowthHints
     from producer.intake.read_on import read_on
     from producer.reports.progress import StepBars
     from producer.reports.terminal import screen
@@ -172,24 +170,3 @@ def resume_run(
     if reads_on:
         return f"run {run} has all of its {count_text(now.images, 'image')}: `annealq runs watch {run}`"
     return f"run {run} continues with {count_text(left, 'batch')} left: `annealq runs watch {run}`"
-
-
-class GrowthHints:
-    """Tells workers of new batches, at most once a second, and of the end."""
-
-    def __init__(self, app: AppContext, run: int) -> None:
-        self._url, self._run = app.settings.broker_url, run
-        self._told = time.monotonic()
-
-    def grown(self) -> None:
-        if time.monotonic() - self._told >= _NOTIFY_EVERY_S:
-            self._send(Message(Task.DISPATCH))
-            self._told = time.monotonic()
-
-    def ended(self) -> None:
-        self._send(Message(Task.DISPATCH), Message(Task.AGGREGATE_RUN, self._run))
-
-    def _send(self, *messages: Message) -> None:
-        from producer.runs import hints
-
-        hints.send(self._url, *messages)

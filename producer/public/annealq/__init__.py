@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ChangeOptions,
         Client,
         ClientError,
+        DryRunOptions,
         FilterOptions,
         ImageResult,
         MissingExtra,
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
         RunUnsuccessful,
         ServerUnavailable,
         SubmitOptions,
+        TrainOptions,
         UnusableImages,
+        WorkFailed,
     )
     from schema.errors import (
         AnnealqError,
@@ -68,6 +71,7 @@ __all__ = [
     "ChangeOptions",
     "Client",
     "ClientError",
+    "DryRunOptions",
     "EnergyHead",
     "FilterOptions",
     "IdempotencyConflict",
@@ -95,7 +99,9 @@ __all__ = [
     "StorageError",
     "StoredChip",
     "SubmitOptions",
+    "TrainOptions",
     "UnusableImages",
+    "WorkFailed",
     "__version__",
 ]
 

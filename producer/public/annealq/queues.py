@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,19 +19,26 @@ from sqlalchemy.orm import Session
 
 from annealq.extras import require_libraries
 from producer import jobs
-from producer.client import ImageResult, ResultArrays, ResultOptions, RunInfo, RunUnsuccessful
-from producer.client.results import image_result
+from producer.client import ImageResult, ResultArrays, ResultOptions, RunInfo, RunProgress, RunUnsuccessful
+from producer.client.options import GivenRunOptions
+from producer.client.results import image_result, run_progress
 from producer.context import AppContext, user
 from producer.images.given import read_given
 from producer.images.imageset import ImageSet
 from producer.images.source import read_images
 from producer.images.values.labels import to_labels
+from producer.intake.find import source_for
+from producer.intake.growth import GrowthHints
+from producer.intake.read_on import read_on
 from producer.networks import bundle, choose, queries, versions
-from producer.runs import control, results, summary
+from producer.progress.stages import progress_of
+from producer.runs import control, hints, results, summary
 from producer.runs import queries as run_queries
 from producer.runs.filters import ResultFilter, image_conditions
-from producer.runs.request import RunRequest
+from producer.runs.request import ClassificationRequest, RunRequest
 from schema.database import Database, act_as
+from schema.errors import ParameterError
+from schema.messages import Message, Task
 from schema.parameters.choices import Origin
 from schema.settings import load
 from schema.states import FINISHED_RUNS, RunState
@@ -42,61 +50,16 @@ _PAGE = 1_000  # images that are read at once
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
-class QueueOptions(TypedDict, total=False):
+class QueueOptions(GivenRunOptions, total=False):
     """Options of `Queue.submit`, named as in POST /v1/runs; what is left out or None has its default.
 
     `annealq classify --help` has their meanings and limits.
     """
 
-    name: str | None  # of the run, for display
-    tags: Sequence[str] | None
-    network: str | None  # NAME or NAME@VERSION
-    solver: str | None  # local, exact, emulator or dwave
-    priority: int | None
-    budget_s: float | None  # QPU seconds
-    window: str | Sequence[str] | None
-    tz: str | None
     deadline: str | None
-    batch_size: int | None
-    calibration: bool | None
-    target: float | None
-    prices: Sequence[str] | None
-
-    # Which images, and how they are read.
-    part: str | None
-    classes: str | None
-    limit: int | None
-    read_as: str | None
-    resize: str | None
-    fit: str | None
-    invert: bool | None
-    scale_pixels: bool | None
-    skip_unreadable: bool | None
-
-    # How they are sampled and scored.
-    reads: int | Literal["auto"] | None
-    rounds: Sequence[Sequence[float]] | None
-    seed: int | None
-    visible: str | None
-    rule: str | None
-    fraction: float | None
-    sweeps: int | None
-    lam: float | None
-    beta: float | None
-    noise: float | None
-    confidence: float | None
-    by_class: bool | None
-    without: Sequence[str] | None
-
-    # The same with qubits.
     qpu: str | None
-    tiles: int | None
-    chain_strength: float | None
-    scale: float | None
-    annealing_time_us: float | None
-    anneal_schedule: Sequence[Sequence[float]] | None
-    gauge: str | None
-    unembedding: str | None
+    skip_unreadable: bool | None
+    by_reference: bool | None  # batches name the rows of their file, and do not hold them
 
 
 class Queue:
@@ -128,11 +91,10 @@ class Queue:
         }
         settings = load(**{name: value for name, value in given.items() if value is not None})
         database = Database(settings.database_url)
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(database.dispose)
             database.require_current()
-        except BaseException:
-            database.dispose()
-            raise
+            on_failure.pop_all()
         self._app = AppContext(settings, database)
 
     def __enter__(self) -> Self:
@@ -167,34 +129,49 @@ class Queue:
             idempotency_key: the same key and request are one run.
             options: as in POST /v1/runs.
 
+        Large files are read in pieces, while workers classify what was read; the method returns when all is
+        read. If it is interrupted, the same call with the same key, or `annealq runs resume`, reads on.
+
         Raises:
-            InputError: images, network or options cannot be used; nothing was written.
+            InputError: images, network or options cannot be used; nothing was written, but for those images
+                of a large file that were read before.
             StorageError: the database cannot be used; nothing was written.
         """
         given: dict[str, Any] = dict(options)
-        name, part = given.pop("name", None), given.pop("part", None)
+        part = given.pop("part", None)
+        if isinstance(images, str | os.PathLike):
+            return self._submit_source(os.fspath(images), labels, part, idempotency_key, given)
+        if given.pop("by_reference", None):
+            raise ParameterError("numbers have no file that batches could name: leave by_reference out")
+        name = given.pop("name", None)
         request = RunRequest.from_options(given)
-        read = request.select(self._read(request, images, labels, part))
+        read = request.select(read_given(images, labels, request.preprocessing))
         with act_as(actor=user()):
-            run, _ = jobs.submit(
-                self._app, request, read if name is None else replace(read, name=name), idempotency_key
-            )
+            run, _ = jobs.submit(self._app, request, _named(read, name), idempotency_key)
         return run.id
 
-    def _read(self, request: RunRequest, images: Any, labels: Any, part: str | None) -> ImageSet:
-        if not isinstance(images, str | os.PathLike):
-            return read_given(images, labels, request.preprocessing)
+    def _submit_source(
+        self, data: str, labels: Any, part: str | None, key: str | None, given: dict[str, Any]
+    ) -> int:
+        """Enqueue the images at the path ``data``; read them in pieces if they are many."""
         is_file = labels is None or isinstance(labels, str | os.PathLike)
-        read = read_images(
-            os.fspath(images),
-            os.fspath(labels) if labels is not None and is_file else None,
-            request.preprocessing,
-            part=part,
-            takes=choose.inputs(self._database, request.network),
-        )
-        if is_file:
-            return read
-        return replace(read, labels=to_labels(np.asarray(labels), len(read.images), "labels"))
+        of_file = {} if labels is None or not is_file else {"labels": os.fspath(labels)}
+        request = ClassificationRequest.from_options({**given, **of_file, "data": data})
+        takes = choose.inputs(self._database, request.network)
+        source = source_for(request, takes, part) if is_file else None
+        with act_as(actor=user()):
+            if source is not None:
+                run, _ = jobs.submit(self._app, request, source.head(), key, source=source)
+                growth = GrowthHints(self._app, run.id)
+                read_on(self._database, run.id, source, notify=growth.grown)
+                growth.ended()
+                return run.id
+            read = read_images(data, request.labels, request.preprocessing, part=part, takes=takes)
+            if not is_file:
+                read = replace(read, labels=to_labels(np.asarray(labels), len(read.images), "labels"))
+            read = _named(request.select(read), request.name)
+            run, _ = jobs.submit(self._app, request, read, key)
+        return run.id
 
     def run(self, run: int) -> RunInfo:
         """Return what `annealq runs show RUN --json` prints about ``run``; raise NotFound."""
@@ -290,6 +267,54 @@ class Queue:
             control.cancel(self._database, run)
         return self.run(run)
 
+    def pause(self, run: int) -> RunInfo:
+        """Pause ``run`` until it is resumed, and return it; problems in flight are still collected.
+
+        Raises:
+            NotFound: there is no such run.
+            ParameterError: it has finished already.
+        """
+        with act_as(actor=user()):
+            control.pause(self._database, run, again=True)
+        return self.run(run)
+
+    def resume(
+        self, run: int, *, budget_s: float | None = None, now: bool = False, qpu: str | None = None
+    ) -> RunInfo:
+        """Resume ``run``, or repeat its failed batches, and return it.
+
+        The images of a large file that are not read yet are read by `annealq runs resume` alone.
+
+        Args:
+            run: its number.
+            budget_s: a new budget of QPU seconds for the whole run.
+            now: whether to open the window of the run at once, if it waits for it.
+            qpu: the QPUs that the run may use from now on.
+
+        Raises:
+            NotFound: there is no such run.
+            ParameterError: it has finished, its budget is spent, or it waits for its window.
+        """
+        budget_us = None if budget_s is None else math.ceil(budget_s * 1e6)
+        with act_as(actor=user()):
+            control.resume(self._database, run, budget_us, at_once=now, qpu=qpu, again=True)
+        hints.send(self._app.settings.broker_url, Message(Task.DISPATCH))
+        return self.run(run)
+
+    def events(self, run: int) -> Iterator[RunProgress]:
+        """Yield the progress of ``run`` now and at every change, until it is finished; raise NotFound."""
+        seen = None
+        for pause_s in _pauses():
+            with self._reading() as session:
+                found = progress_of(session, run, self._database.now(session))
+            progress = run_progress({"run_id": run, **asdict(found)}, None)
+            if progress != seen:
+                seen = progress
+                yield progress
+            if progress.state in FINISHED_RUNS:
+                return
+            time.sleep(pause_s)
+
     def network(self, name: str) -> Network:
         """Return the network NAME or NAME@VERSION; a shipped one is installed at its first use.
 
@@ -325,6 +350,10 @@ class Queue:
     def _reading(self) -> Iterator[Session]:
         with self._database.reading() as session:
             yield session
+
+
+def _named(images: ImageSet, name: str | None) -> ImageSet:
+    return images if name is None else replace(images, name=name)
 
 
 def _pauses() -> Iterator[float]:

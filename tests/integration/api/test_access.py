@@ -21,6 +21,7 @@ from schema.settings import load_api
 from schema.states import ProblemState, RunState
 from schema.tables import Batch, Classification, Problem, Run
 from schema.tables.api import ApiKey, Owner
+from tests import PATIENCE_S
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import START, Cli, Clock
 from tests.serving import THIS_MACHINE, client, serving
@@ -61,7 +62,7 @@ def test_a_key_is_shown_once_and_stored_as_a_hash(cli: Cli, database: Database, 
 
 def until_refused(asked: Callable[[], httpx.Response]) -> httpx.Response:
     """Repeat a request until it is refused: a caller is remembered for a second."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while (answer := asked()).status_code == 200 and time.monotonic() < deadline:
         time.sleep(0.05)
     refused(answer, 401)

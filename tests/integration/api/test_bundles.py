@@ -14,6 +14,7 @@ from producer.runs.request import RunOptions
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
+from tests import PATIENCE_S
 from tests.integration.conftest import some_images, work_off
 from tests.integration.proof.bundles import verified
 from worker.context import Context
@@ -35,7 +36,7 @@ def test_a_finished_run_is_sent_as_a_bundle(
     http: httpx.Client, address: str, finished: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.zip"
-    answer = http.get(f"/v1/runs/{finished}/bundle?images=true", timeout=120)
+    answer = http.get(f"/v1/runs/{finished}/bundle?images=true", timeout=PATIENCE_S)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
     assert f"run-{finished}.zip" in answer.headers["content-disposition"]
     path.write_bytes(answer.content)
@@ -44,9 +45,9 @@ def test_a_finished_run_is_sent_as_a_bundle(
     assert any("follow from their pixels" in each for each in found.proven)
     link = f"/runs/{finished}/bundle.zip"
     assert link in http.get(f"/runs/{finished}").text
-    path.write_bytes(http.get(link, timeout=120).content)
+    path.write_bytes(http.get(link, timeout=PATIENCE_S).content)
     assert not verified(path).wrong
-    with Client(address, timeout_s=120) as annealq:
+    with Client(address, timeout_s=PATIENCE_S) as annealq:
         saved = annealq.save_bundle(finished, tmp_path / "saved.zip")
     assert saved.read_bytes() == path.read_bytes()
 

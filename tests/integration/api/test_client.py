@@ -35,6 +35,7 @@ from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.tables import Event, Run
+from tests import PATIENCE_S
 from tests.integration.conftest import some_images, work_off
 from tests.proxies import CUT, RESET, SWALLOW, Proxy, answer, proxying
 from tests.serving import THIS_MACHINE, ServerProcess
@@ -170,7 +171,7 @@ def test_events_resume_where_they_broke(
     assert scored == sorted(scored)
     assert len({(progress.state, progress.sampled, progress.scored) for progress in rest}) == len(rest)
     assert (rest[-1].state, rest[-1].scored) == ("done", 30)
-    assert annealq.wait(run, timeout_s=60)["state"] == "done"
+    assert annealq.wait(run, timeout_s=PATIENCE_S)["state"] == "done"
 
 
 def test_waiting_ends_in_time_and_with_the_reason(annealq: Client, network: ChosenNetwork) -> None:

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from producer.client import Client
 from producer.networks.chosen import ChosenNetwork
 from schema.messages import Message, Task
+from tests import PATIENCE_S
 from tests.conftest import ROOT
 from tests.integration.conftest import some_images, work_off
 from worker.context import Context
@@ -83,7 +84,7 @@ def wheel(tmp_path: Path) -> Path:
         pytest.skip("hatchling is not installed: `make test` installs it")
     folder = tmp_path / "wheel"
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--no-index", "--wheel-dir", folder, _FOLDER], check=True, timeout=120)
+    subprocess.run([*command, "--no-index", "--wheel-dir", folder, _FOLDER], check=True, timeout=PATIENCE_S)
     (built,) = folder.glob("annealq_client-*.whl")
     return built
 
@@ -107,7 +108,7 @@ def test_it_installs_alone_and_classifies(
         "--no-deps",
         "--no-index",
     ]
-    subprocess.run([*command, wheel], check=True, timeout=120)
+    subprocess.run([*command, wheel], check=True, timeout=PATIENCE_S)
     (package,) = site.glob("annealq_client-*.dist-info")
     requirements = [
         requirement.name
@@ -128,7 +129,7 @@ def test_it_installs_alone_and_classifies(
         while started.poll() is None and not list(annealq.runs()):
             time.sleep(0.05)
     work_off(context, Message(Task.DISPATCH))
-    output, _ = started.communicate(timeout=120)
+    output, _ = started.communicate(timeout=PATIENCE_S)
     assert started.returncode == 0, output
     said = json.loads(output.splitlines()[-1])
     assert Path(said["place"]).is_relative_to(site)

@@ -17,7 +17,7 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.states import ProblemState, RunState
-from schema.tables import Batch, BatchImages, Breaker, Chip, Problem, Run
+from schema.tables import Batch, BatchImages, Breaker, Chip, Problem, Run, Spending
 from tests.integration.conftest import START, Cli, some_images, work_off
 from tests.serving import client
 from worker.context import Context
@@ -85,6 +85,7 @@ def test_solvers_are_shown_with_their_problems_and_charges(
         problem = {"batch_id": batch, "first_image": 0, "count": 1, "reserved_at": START}
         answered = {"state": ProblemState.ANSWERED, "answered_at": START, "charged_us": 1_234_000}
         session.execute(insert(Problem).values(**problem, ordinal=0, label="a", **answered))
+        session.execute(insert(Spending).values(run_id=run, day=START.date(), spent_us=1_234_000))
         session.execute(insert(Problem).values(**problem, ordinal=1, label="b", state=ProblemState.RESERVED))
         broken = {"error": "no answer", "since": START, "retry_at": START}
         session.execute(insert(Breaker).values(solver="dwave", account="0a1b", failures=2, **broken))

@@ -19,6 +19,7 @@ from schema.database import Database
 from schema.errors import NotFound, ParameterError, StaleState
 from schema.settings import load_api
 from schema.tables import Network
+from tests import PATIENCE_S
 from tests.integration.api.conftest import refused, send
 from tests.integration.conftest import Cli, network_row
 from tests.receivers import Receiver, receiving
@@ -52,7 +53,7 @@ def http(private: str, night: NewKey) -> Iterator[httpx.Client]:
 
 def until(http: httpx.Client, number: int, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """Wait until the message is as ``done`` says, and return it."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not done(shown := http.get(f"/v1/deliveries/{number}").json()):
         assert time.monotonic() < deadline, shown
         time.sleep(0.05)

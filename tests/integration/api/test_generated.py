@@ -15,6 +15,7 @@ from producer.api.keys.keys import Scope
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.messages import Message, Task
+from tests import PATIENCE_S
 from tests.conftest import ROOT
 from tests.integration.api.conftest import npz
 from tests.integration.conftest import work_off
@@ -49,6 +50,6 @@ def test_a_generated_client_uses_the_api(
 
 def run(*command: str) -> str:
     """Run a command; return what it prints, or fail with it."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

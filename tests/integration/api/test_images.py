@@ -20,6 +20,7 @@ from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.settings import load_api
 from schema.tables import Batch, BatchImages
+from tests import PATIENCE_S
 from tests.integration.api.attacks.conftest import head
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import some_images
@@ -152,7 +153,9 @@ def test_too_much_is_refused_before_it_is_read(limited: httpx.Client, network: C
     large = limited.post("/v1/runs", content=b" " * 200_000, headers={"Content-Type": "application/json"})
     refused(large, 413)
     # Without a length it is counted as it comes, and the connection is closed.
-    with socket.create_connection((limited.base_url.host, limited.base_url.port or 0), 20) as connection:
+    with socket.create_connection(
+        (limited.base_url.host, limited.base_url.port or 0), PATIENCE_S
+    ) as connection:
         chunked = ("Content-Type: application/json", "Transfer-Encoding: chunked")
         connection.sendall(head("POST", "/v1/runs", *chunked, key=THIS_MACHINE))
         for _ in range(25):  # 102,400 bytes, and more could come

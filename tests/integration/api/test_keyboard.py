@@ -20,6 +20,7 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.states import RunState
 from schema.tables import Run
+from tests import PATIENCE_S
 from tests.browsers import opened_browser
 from tests.integration.api.conftest import npz
 from tests.integration.conftest import some_images, work_off
@@ -96,7 +97,7 @@ class Keyboard:
         return str(self.browser.execute_script("return document.body.innerText"))
 
     def wait(self, happened: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while not happened():
             assert time.monotonic() < deadline, f"waited in vain for {what!r} at {self.browser.current_url}"
             time.sleep(0.02)

@@ -23,8 +23,9 @@ from producer.progress.workers import WorkerState
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.states import ProblemState
-from schema.tables import Batch, Breaker, Classification, Problem
+from schema.tables import Batch, Breaker, Classification, Problem, Spending
 from schema.tables.processes import SILENT_S, Worker
+from tests import PATIENCE_S
 from tests.described import validate
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import START, work_off
@@ -179,7 +180,7 @@ def test_ready_says_what_is_missing(database_url: str, database: Database) -> No
         assert (answer.json()["database"], answer.json()["broker"]) == ("ready", "away")
         with database.transaction() as session:
             session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-        deadline = time.monotonic() + 20  # the answer may be a second old
+        deadline = time.monotonic() + PATIENCE_S  # the answer may be a second old
         while http.get("/readyz").json()["database"] == "ready" and time.monotonic() < deadline:
             time.sleep(0.05)
         assert http.get("/readyz").json()["database"] == "older than this annealq"
@@ -222,6 +223,7 @@ def test_metrics_are_what_the_database_holds(
             session.execute(
                 insert(Problem).values({**row, "label": f"l{ordinal}", "reserved_at": START, **values})
             )
+        session.execute(insert(Spending).values(run_id=run, day=START.date(), spent_us=850))
         session.execute(update(Batch).where(Batch.id == batches[0]).values(attempts=1, fence=3))
         for image, fraction in enumerate((0.1, 0.3)):
             row = {"predicted": 1, "status": "decided", "scores": b"", "margin": 1, "lowest_energy": 0}

@@ -19,6 +19,7 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.tables import Batch, Rendering, Run, SampleSet, Worker
+from tests import PATIENCE_S
 from tests.integration.conftest import some_images, work_off
 from worker.context import Context
 from worker.pipeline.energy_histograms import compute_histograms
@@ -153,7 +154,7 @@ def test_all_who_ask_at_once_share_one_drawing(database: Database, finished: int
 
     def draw() -> bytes:
         drawn.append(1)
-        asked.wait(60)
+        asked.wait(PATIENCE_S)
         return b"drawn"
 
     async def scenario() -> None:

@@ -63,6 +63,8 @@ def of_a_run(run: int) -> list[tuple[str, str]]:
         )
         if filled.endswith("/sample-set"):
             filled += "?image=0"
+        if filled.endswith("/dataset"):
+            filled += "?format=huggingface"
         acts = CHANGES if "{act:str}" in filled else ("",)
         found += [(method, filled.replace("{act:str}", act)) for act in acts]
     return found

@@ -19,6 +19,7 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.tables import Problem, Rendering, SampleSet
+from tests import PATIENCE_S
 from tests.integration.conftest import Cli, some_images, work_off
 from worker.context import Context
 
@@ -55,7 +56,7 @@ def test_a_worker_computes_what_is_asked_for(
 
     threading.Timer(0.5, lambda: work_off(context, Message(Task.COMPUTE_SAMPLE_SETS, finished))).start()
     with Client(address) as annealq:
-        again = annealq.sample_set(finished, image=3, timeout_s=60)
+        again = annealq.sample_set(finished, image=3, timeout_s=PATIENCE_S)
         assert len(dimod.SampleSet.from_serializable(again)) == READS
         with pytest.raises(TimeoutError, match="no worker is alive"):
             annealq.sample_set(finished, image=1, timeout_s=0)

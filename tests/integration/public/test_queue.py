@@ -18,7 +18,9 @@ from annealq import (
     RunUnsuccessful,
     StorageError,
 )
+from producer.intake import find, groups
 from schema.messages import Message, Task
+from tests import PATIENCE_S
 from tests.integration.conftest import some_images, work_off
 from tests.trained import patterns
 from worker.context import Context
@@ -37,7 +39,7 @@ def test_images_become_results(queue: Queue, context: Context) -> None:
     with pytest.raises(TimeoutError, match="annealq runs show"):
         queue.wait(run, timeout_s=0)
     work_off(context, Message(Task.DISPATCH))
-    shown = queue.wait(run, timeout_s=60)
+    shown = queue.wait(run, timeout_s=PATIENCE_S)
     assert (shown["name"], shown["images"], shown["tags"]) == ("mine", 30, ["a"])
     results = list(queue.results(run))
     assert [image.index for image in results] == list(range(30))
@@ -75,6 +77,42 @@ def test_a_cancelled_run_is_unsuccessful(queue: Queue) -> None:
     with pytest.raises(RunUnsuccessful, match=f"run {run} is cancelled"):
         queue.wait(run)
     assert list(queue.results(run)) == []
+
+
+def test_a_run_is_paused_resumed_and_followed(queue: Queue, context: Context) -> None:
+    run = queue.submit(some_images(20).images, network="digits", solver="exact", batch_size=10)
+    assert queue.pause(run).state == queue.pause(run).state == "paused"
+    following = queue.events(run)
+    first = next(following)
+    assert (first.run_id, first.state, first.scored, first.images) == (run, "paused", 0, 20)
+    assert queue.resume(run).state in ("queued", "running")
+    work_off(context, Message(Task.DISPATCH))
+    *_, last = following
+    assert (last.state, last.scored) == ("done", 20)
+    assert [each.state for each in queue.events(run)] == ["done"]
+    with pytest.raises(ParameterError, match="done"):
+        queue.pause(run)
+    with pytest.raises(NotFound):
+        next(queue.events(99))
+    assert queue.run(run).reservations == ()
+
+
+def test_a_large_file_is_read_in_pieces(
+    queue: Queue, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "READ_IN_PIECES_BYTES", 64 * 20)
+    monkeypatch.setattr(groups, "_GROUP_BYTES", 64 * 10)
+    images = some_images(60)
+    np.savez(tmp_path / "images.npz", images=images.images, labels=images.labels)
+    given = {"network": "digits", "solver": "exact", "batch_size": 10}
+    run = queue.submit(tmp_path / "images.npz", idempotency_key="a", name="many", **given)  # type: ignore[arg-type]
+    assert (queue.run(run)["images"], queue.run(run)["intake"], queue.run(run)["name"]) == (60, None, "many")
+    again = queue.submit(tmp_path / "images.npz", idempotency_key="a", name="many", **given)  # type: ignore[arg-type]
+    assert again == run
+    work_off(context, Message(Task.DISPATCH))
+    assert queue.result_arrays(run).label.tolist() == images.labels.tolist()
+    with pytest.raises(ParameterError, match="leave by_reference out"):
+        queue.submit(images.images, by_reference=True)
 
 
 def test_a_network_is_added_once_and_comes_back(queue: Queue) -> None:

@@ -5,4 +5,6 @@ control.py  pause, resume and cancel           rescoring.py  score the reads of 
 results.py  classified images, and downloads   images.py     one image: pixels, scores and reads
 events.py   progress as server-sent events     conflicts.py  what several of these refuse
 changes.py  what is changed of a run           sample_sets.py  reads as sample sets of D-Wave's Ocean
+bundles.py  a run as a bundle                  datasets.py  images with results, for other tools
+choices.py  which images are wanted
 """

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import FileResponse, JSONResponse, Response
-from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from producer.api.core.run_permissions import SeenRun
@@ -18,10 +16,10 @@ from producer.api.core.service import Shared
 from producer.api.load.routing import PooledRoute
 from producer.api.models.answers import links_header, page_path
 from producer.api.models.runs import ResultPage
+from producer.api.routes.runs.choices import ResultChoice, complete_header
 from producer.dashboard.web.transfers import MEDIA_TYPES, send_rows
 from producer.reports import export
 from producer.runs import queries, results
-from producer.runs.filters import ResultFilter, image_conditions
 from producer.runs.queries import RunSummary
 from schema.errors import RequestRefused
 
@@ -34,38 +32,11 @@ _FORMATS: dict[str, export.Format] = {_CSV: "csv", _PARQUET: "parquet"}
 _FILE = {"type": "string", "format": "binary"}
 
 
-class ResultQuery(BaseModel):
+class ResultQuery(ResultChoice):
     """Which images are wanted, and how many."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="Index of the first image.")] = 0
     limit: Annotated[int | None, Query(ge=1, le=_MAX_PAGE, description="JSON: 1,000 by default.")] = None
-    wrong: Annotated[bool | None, Query(description="Labelled images that are wrong, or right.")] = None
-    status: Literal["decided", "tied", "undecided"] | None = None
-    label: Annotated[int | None, Query(ge=0, lt=2**31, description="Of this class, by number.")] = None
-    predicted: Annotated[int | None, Query(ge=0, lt=2**31, description="Predicted to be of it.")] = None
-    probability_below: Annotated[float | None, Query(ge=0, le=1)] = None
-    margin_below: Annotated[float | None, Query(ge=0, le=1)] = None
-    set_size_above: Annotated[int | None, Query(ge=0, lt=2**31, description="Larger sets of classes.")] = None
-    provisional: Annotated[
-        bool,
-        Query(description="Also results that a later round of reads may change."),
-    ] = False
-
-    def wanted(self) -> list[ColumnElement[bool]]:
-        """Return the conditions on images."""
-        return image_conditions(
-            ResultFilter(
-                wrong=self.wrong,
-                status=self.status,
-                label=self.label,
-                predicted=self.predicted,
-                probability_below=self.probability_below,
-                margin_below=self.margin_below,
-                set_size_above=self.set_size_above,
-            )
-        )
 
 
 @dataclass(frozen=True)
@@ -137,7 +108,7 @@ def _file(session: Session, wanted: _Wanted, media_type: str) -> FileResponse:
         _FORMATS[media_type],
         f"run-{wanted.run.run_id}",
         about=results.about(session, wanted.run),
-        headers={"Annealq-Complete": str(wanted.end is None).lower()},
+        headers=complete_header(wanted.end),
     )
 
 

@@ -15,6 +15,7 @@ from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from schema.database import Database
 from schema.settings import load_api
+from tests import PATIENCE_S
 from tests.serving import serving
 
 MAX_BODY = 100_000
@@ -30,7 +31,7 @@ class Attacked:
 
     def connect(self) -> socket.socket:
         parts = urlsplit(self.address)
-        return socket.create_connection((parts.hostname, parts.port), 20)
+        return socket.create_connection((parts.hostname, parts.port), PATIENCE_S)
 
     def exchange(self, *pieces: bytes) -> bytes:
         """Send ``pieces``, and return all that is answered until the server closes the connection."""

@@ -116,7 +116,7 @@ RULES = {
             *("GET /v1/runs/{run}/images/{image}", "GET /v1/runs/{run}/images/{image}/reads"),
             *(
                 f"GET /v1/runs/{{run}}/{part}"
-                for part in ("results", "events", "deliveries", "bundle", "sample-set")
+                for part in ("results", "events", "deliveries", "bundle", "dataset", "sample-set")
             ),
             *("GET /runs/{run:int}", "GET /runs/{run:int}/{act:str}", "GET /runs/{run:int}/change"),
             *(f"GET /runs/{{run:int}}/{part}" for part in ("parts", "report.html", "history", "images")),

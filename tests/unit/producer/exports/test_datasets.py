@@ -122,11 +122,16 @@ def test_fiftyone_has_pictures_true_and_predicted_classes(
 
 
 @pytest.mark.parametrize("shape", [GREY, COLOUR])
+@pytest.mark.parametrize("name", ["tasks.json", "both.zip"])
 def test_label_studio_has_tasks_with_predictions_and_its_interface(
-    tmp_path: Path, shape: tuple[int, ...]
+    tmp_path: Path, shape: tuple[int, ...], name: str
 ) -> None:
     images = values(shape)
-    write_dataset(exported(images), DatasetFormat.LABELSTUDIO, tmp_path / "tasks.json")
+    write_dataset(exported(images), DatasetFormat.LABELSTUDIO, tmp_path / name)
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name) as archive:
+            assert archive.namelist() == ["tasks.json", "tasks.xml"]
+            archive.extractall(tmp_path)  # our own archive
     view = ET.parse(tmp_path / "tasks.xml").getroot()  # noqa: S314 - a file of our own
     choices, picture = view.find("Choices"), view.find("Image")
     assert choices is not None
@@ -230,6 +235,7 @@ def test_the_library_datasets_reads_types_and_values(
         (DatasetFormat.FIFTYONE, "set"),
         (DatasetFormat.FIFTYONE, "set.zip"),
         (DatasetFormat.LABELSTUDIO, "set.json"),
+        (DatasetFormat.LABELSTUDIO, "set.zip"),
         (DatasetFormat.HUGGINGFACE, "set"),
         (DatasetFormat.HUGGINGFACE, "set.parquet"),
     ],
@@ -242,7 +248,7 @@ def test_a_damaged_image_leaves_nothing_behind(tmp_path: Path, form: DatasetForm
 
 @pytest.mark.parametrize("form", [DatasetFormat.FIFTYONE, DatasetFormat.LABELSTUDIO])
 def test_vectors_are_refused_where_they_cannot_be_shown(tmp_path: Path, form: DatasetFormat) -> None:
-    with pytest.raises(ParameterError, match=r"vectors of 11 values.*--format huggingface"):
+    with pytest.raises(ParameterError, match=r"vectors of 11 values.*the format huggingface"):
         write_dataset(exported(values(VECTOR)), form, tmp_path / "set.json")
     assert list(tmp_path.iterdir()) == []
 
