@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -76,3 +77,34 @@ def current() -> None:
         database.require_current()
     finally:
         database.dispose()
+
+
+@app.command()
+def backup(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write, readable by you alone.")],
+) -> None:
+    """Copy the SQLite database to a file, as it is at one moment, while annealq works with it.
+
+    To restore it, stop annealq, put the file in the place of the database, and delete the two files beside it
+    that end with -wal and -shm. PostgreSQL is copied by `pg_dump`.
+
+    Example: `annealq db backup --output annealq-backup.db`.
+    """
+    from producer.files import replacing
+    from producer.reports.progress import StepBars
+    from producer.reports.terminal import screen
+    from schema.database import Database
+    from schema.database.backups import back_up
+    from schema.settings import load
+
+    database = Database(load().database_url)
+    try:
+        own = Path(database.url.database or "").resolve()
+        if str(output.resolve()) in {f"{own}{ending}" for ending in ("", "-wal", "-shm")}:
+            raise ParameterError(f"{output} is a file of the database itself: name another file")
+        with StepBars(screen()) as steps, replacing(output) as unfinished:
+            unfinished.chmod(0o600)
+            back_up(database, unfinished, lambda size: steps.start_step("copy", size, "MiB"))
+    finally:
+        database.dispose()
+    typer.echo(f"{database.name} was copied to {output}")

@@ -6,6 +6,7 @@ transitions.py   performs guarded transitions and records them in `events`
 actors.py        who acts: the actor and the request of events
 new_runs.py      inserts a run with its batches, and adds batches to one that is being read
 renderings.py    stored charts and reports, and charts that workers are asked for
+backups.py       copies a SQLite database while it is in use
 disk.py          finds out whether the disk of a database is full
 rows.py          copies rows into dataclasses, writes many at once
 crash_points.py  instants around transactions at which tests kill a process
