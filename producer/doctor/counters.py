@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
 from producer.doctor.repairs import COUNTERS, Recount, RemoveClassifications
-from schema.states import BatchState, ProblemState
+from schema.states import BatchState
 from schema.tables import Batch, Classification, Event, Problem, Run
+from schema.tables.runs import is_answered
 
 RUN_COUNTS = "run-counts"
 BATCH_GAPS = "batch-gaps"
@@ -90,7 +91,7 @@ def classifications(session: Session) -> Iterator[Finding]:
     )
     answered = (
         select(func.coalesce(func.sum(Problem.count), 0))
-        .where(Problem.batch_id == Batch.id, Problem.state == ProblemState.ANSWERED)
+        .where(Problem.batch_id == Batch.id, is_answered())
         .correlate(Batch)
         .scalar_subquery()
     )

@@ -25,6 +25,7 @@ from schema.tables import (
     Run,
     SampleSet,
 )
+from schema.tables.runs import is_answered
 
 ORPHANS = "orphans"
 IMAGES = "images"
@@ -105,7 +106,7 @@ def coverage(session: Session) -> Iterator[Finding]:
     """
     covered = (
         select(func.coalesce(func.sum(Problem.count), 0))
-        .where(Problem.batch_id == Batch.id, Problem.state == ProblemState.ANSWERED)
+        .where(Problem.batch_id == Batch.id, is_answered())
         .correlate(Batch)
         .scalar_subquery()
     )
@@ -169,7 +170,7 @@ def sample_sets(session: Session) -> Iterator[Finding]:
         .outerjoin(SampleSet, SampleSet.problem_id == Problem.id)
         .where(
             or_(
-                and_(Problem.state == ProblemState.ANSWERED, SampleSet.id.is_(None), ~is_pruned()),
+                and_(is_answered(), SampleSet.id.is_(None), ~is_pruned()),
                 and_(Problem.state != ProblemState.ANSWERED, SampleSet.id.is_not(None)),
             )
         )

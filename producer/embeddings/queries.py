@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, exists, func, select
+from sqlalchemy import Select, and_, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from schema.codecs import tiling
 from schema.codecs.corruption import stored_in
 from schema.codecs.tiling import Tiling
+from schema.database.rows import copy_row
 from schema.errors import AnnealqError, NotFound
 from schema.network.architecture import Architecture
 from schema.parameters import Visible
@@ -20,8 +22,8 @@ from schema.tables import Batch, Chip, Embedding, Network, Preparation, Problem,
 
 
 @dataclass(frozen=True)
-class EmbeddingSummary:
-    """An embedding as `embeddings list` and `embeddings show` print it."""
+class EmbeddingFacts:
+    """An embedding without what uses it, which is found by reading all problems."""
 
     embedding_id: int
     name: str  # the network it was first needed for
@@ -40,11 +42,17 @@ class EmbeddingSummary:
     method: str | None
     seed: int | None
     repaired_from: int | None
-    problems: int  # that used it
     progress: dict[str, Any] | None
     error: str | None
     created_at: datetime
     finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class EmbeddingSummary(EmbeddingFacts):
+    """An embedding as `embeddings list` and `embeddings show` print it."""
+
+    problems: int  # that used it
 
 
 @dataclass(frozen=True)
@@ -65,15 +73,21 @@ class UnitLayers:
 
 def summaries(session: Session) -> list[EmbeddingSummary]:
     """Return all embeddings in ``session``, newest first."""
-    return [_summary(row) for row in session.execute(_query().order_by(Embedding.id.desc()))]
+    return [_summary(*row) for row in session.execute(_counted().order_by(Embedding.id.desc()))]
 
 
 def embedding(session: Session, embedding_id: int) -> EmbeddingSummary:
     """Return embedding ``embedding_id`` in ``session``; raise NotFound if there is none."""
-    row = session.execute(_query().where(Embedding.id == embedding_id)).first()
+    row = session.execute(_counted().where(Embedding.id == embedding_id)).first()
     if row is None:
         raise NotFound(f"embedding {embedding_id} does not exist: see `annealq embeddings list`")
-    return _summary(row)
+    return _summary(*row)
+
+
+def stored(session: Session, embedding_ids: Collection[int]) -> list[EmbeddingFacts]:
+    """Return those of ``embedding_ids`` that ``session`` has, in the order of their ids."""
+    rows = session.execute(_query().where(Embedding.id.in_(embedding_ids)).order_by(Embedding.id))
+    return [copy_row(row[0], EmbeddingFacts, **_joined(*row)) for row in rows]
 
 
 def read_tiling(session: Session, embedding_id: int) -> Tiling:
@@ -116,7 +130,7 @@ def layers_of_run(session: Session, run_id: int) -> UnitLayers:
     return UnitLayers.of(row.architecture, row.parameters["visible"])
 
 
-def _query() -> Select[Embedding, str, str, str, bool, int]:
+def _query() -> Select[Embedding, str, str, str, bool]:
     # A solver that was renamed has a chip for each name, with the same graph.
     same, later = aliased(Chip), aliased(Chip)
     outdated = exists().where(
@@ -128,23 +142,26 @@ def _query() -> Select[Embedding, str, str, str, bool, int]:
             (later.seen_at > same.seen_at) | and_(later.seen_at == same.seen_at, later.id > same.id),
         )
     )
+    query = select(Embedding, Chip.solver, Chip.name, Chip.graph_id, ~outdated)
+    return query.join(Chip, Chip.id == Embedding.chip_id)
+
+
+def _counted() -> Select[Embedding, str, str, str, bool, int]:
     used = (
         select(Problem.embedding_id, func.count().label("problems")).group_by(Problem.embedding_id).subquery()
     )
-    return (
-        select(Embedding, Chip.solver, Chip.name, Chip.graph_id, ~outdated, func.coalesce(used.c.problems, 0))
-        .join(Chip, Chip.id == Embedding.chip_id)
-        .outerjoin(used, used.c.embedding_id == Embedding.id)
-    )
+    query = _query().add_columns(func.coalesce(used.c.problems, 0))
+    return query.outerjoin(used, used.c.embedding_id == Embedding.id)
 
 
-def _summary(row: Row[Embedding, str, str, str, bool, int]) -> EmbeddingSummary:
-    stored, solver, chip, graph_id, current, problems = row
-    joined: dict[str, Any] = {"embedding_id": stored.id, "solver": solver, "chip": chip, "graph_id": graph_id}
-    joined |= {"current": bool(current), "problems": problems}
-    others = {
-        field.name: getattr(stored, field.name)
-        for field in fields(EmbeddingSummary)
-        if field.name not in joined
-    }
-    return EmbeddingSummary(**joined, **others)
+def _summary(
+    row: Embedding, solver: str, chip: str, graph_id: str, current: bool, problems: int
+) -> EmbeddingSummary:
+    values = _joined(row, solver, chip, graph_id, current)
+    return copy_row(row, EmbeddingSummary, problems=problems, **values)
+
+
+def _joined(row: Embedding, solver: str, chip: str, graph_id: str, current: bool) -> dict[str, Any]:
+    """Return the fields of a summary of ``row`` that have other names there, or are those of its chip."""
+    of_chip = {"solver": solver, "chip": chip, "graph_id": graph_id, "current": bool(current)}
+    return {"embedding_id": row.id, **of_chip}

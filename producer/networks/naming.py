@@ -49,7 +49,7 @@ def unset_default(database: Database, name: str) -> NetworkSummary:
         network = queries.network_by_name(session, name)
         if not network.is_default:
             raise NetworkError(
-                f"network {network.pinned} is no default that was chosen: `annealq networks list` marks those"
+                f"network {network.pinned} was not chosen as a default: `annealq networks list` marks those"
             )
         _unset(session, network)
         _note(database, session, network, "no default any more")

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from schema.states import FINISHED_BATCHES, LIVE_RUNS, BatchState, RunState
 from schema.tables import Batch, Run
 
+_UNFINISHED = [state for state in BatchState if state not in FINISHED_BATCHES]
 STATES = (*(state.value for state in BatchState), RunState.PAUSED.value, RunState.CANCELLED.value)
 
 
@@ -40,17 +41,32 @@ class DueBatches:
 def count_by_state(session: Session) -> dict[str, BatchCount]:
     """Return the batches of all runs in ``session`` by state.
 
-    Unfinished batches of a paused run are `paused`, those of one that has ended are `cancelled`.
+    Unfinished batches of a paused run are `paused`, those of one that has ended are `cancelled`. It reads
+    every batch that there is.
+    """
+    finished = select(Batch.state, func.count(), func.sum(Batch.count)).where(
+        Batch.state.in_(FINISHED_BATCHES)
+    )
+    rows = session.execute(finished.group_by(Batch.state))
+    ended = {state.value: BatchCount(batches, int(images)) for state, batches, images in rows}
+    return count_unfinished(session) | ended
+
+
+def count_unfinished(session: Session) -> dict[str, BatchCount]:
+    """Return the unfinished batches of all runs in ``session``, as `count_by_state` does; it reads only them.
+
+    There are none of the finished states.
     """
     rows = session.execute(
         select(Batch.state, Run.state, func.count(), func.sum(Batch.count))
         .join(Run, Run.id == Batch.run_id)
+        .where(Batch.state.in_(_UNFINISHED))
         .group_by(Batch.state, Run.state)
     )
     counts = dict.fromkeys(STATES, BatchCount())
     for state, run, batches, images in rows:
         name = state.value
-        if state not in FINISHED_BATCHES and run not in LIVE_RUNS:
+        if run not in LIVE_RUNS:
             name = (RunState.PAUSED if run is RunState.PAUSED else RunState.CANCELLED).value
         before = counts[name]
         counts[name] = BatchCount(before.batches + batches, before.images + int(images))

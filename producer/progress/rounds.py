@@ -9,9 +9,10 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from schema.quantities import count_text, number_text
-from schema.states import FINISHED_BATCHES, ProblemState
+from schema.states import FINISHED_BATCHES
 from schema.tables import Batch, Classification, Event, Problem, Run, SampleSet
 from schema.tables.costs import charged_us, round_charge, scale_charge
+from schema.tables.runs import is_answered
 
 LEFT_OUT = "round "  # events of runs that tell of a round begin with this
 
@@ -123,7 +124,7 @@ def _saved_us(session: Session, run_id: int, rounds: Sequence[RoundUse], later_u
         select(Problem.charged_us, Problem.timing, SampleSet.reads)
         .join(Batch, Batch.id == Problem.batch_id)
         .join(SampleSet, SampleSet.problem_id == Problem.id)
-        .where(Batch.run_id == run_id, Batch.round == 1, Problem.state == ProblemState.ANSWERED)
+        .where(Batch.run_id == run_id, Batch.round == 1, is_answered())
         .where(Problem.times_sent > 0)
     )
     rows = session.execute(query).all()

@@ -17,8 +17,9 @@ from producer.progress.rounds_to_come import plans_of, relative_cost, rounds_to_
 from producer.progress.searches import search_of
 from schema.errors import NotFound
 from schema.parameters import Parameters, Solver
-from schema.states import FINISHED_BATCHES, FINISHED_RUNS, BatchState, ProblemState, RunState
+from schema.states import FINISHED_BATCHES, FINISHED_RUNS, BatchState, RunState
 from schema.tables import Batch, Classification, Problem, Run
+from schema.tables.runs import is_answered
 
 _UNFINISHED = frozenset(BatchState) - frozenset(FINISHED_BATCHES)
 _ROW = select(
@@ -223,7 +224,7 @@ def _answered(session: Session, run_id: int, number: int) -> int:
             Batch.run_id == run_id,
             Batch.round == number,
             Batch.state.in_([BatchState.PENDING, BatchState.SAMPLING]),
-            Problem.state == ProblemState.ANSWERED,
+            is_answered(),
         )
     ).scalar_one()
     return int(answered)

@@ -284,9 +284,9 @@ class StepBars:
         if self._shown:
             self._bars.stop()
 
-    def start_step(self, name: str, size: int) -> Callable[[int], None]:
-        """Start step ``name`` of ``size`` (0: unknown); return the function that adds to its progress."""
-        bar = self._bars.add_task(name, total=size or None, unit="rows")
+    def start_step(self, name: str, size: int, unit: str = "rows") -> Callable[[int], None]:
+        """Start step ``name`` of ``size`` (0: unknown) in ``unit``; return the function that adds to it."""
+        bar = self._bars.add_task(name, total=size or None, unit=unit)
         done = 0
 
         def on_progress(count: int) -> None:

@@ -70,7 +70,10 @@ def run_text(
         figures.add_row("tags", ", ".join(tags))
     parts: list[RenderableType] = [figures]
     if Solver(run.solver).is_remote:
-        uses, units = qpus.uses(session, run_id), embeddings_queries.layers_of_run(session, run_id)
+        uses, units = (
+            qpus.uses(session, run_id, counts.accuracy),
+            embeddings_queries.layers_of_run(session, run_id),
+        )
         parts.append(solver.solver_figures(uses, run.statistics, units))
     parts += _rounds(session, run)
     if counts.decided + counts.undecided:

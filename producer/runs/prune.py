@@ -14,6 +14,7 @@ from schema.database import Database, record_event, renderings
 from schema.errors import NotFound, ParameterError
 from schema.states import FINISHED_RUNS, BatchState, CalibrationState, ProblemState
 from schema.tables import Batch, Calibration, Event, Problem, Run, SampleSet, Spending
+from schema.tables.runs import is_answered
 
 # Given the name and the size of a step: the function that reports its progress.
 StartStep = Callable[[str, int], Callable[[int], None]]
@@ -151,7 +152,7 @@ def _remove(database: Database, batch: int) -> bool:
         now = database.now(session)
         if session.execute(_prunable().where(Batch.id == batch)).first() is None:
             return False
-        problems = select(Problem.id).where(Problem.batch_id == batch, Problem.state == ProblemState.ANSWERED)
+        problems = select(Problem.id).where(Problem.batch_id == batch, is_answered())
         gone = delete(SampleSet).where(SampleSet.problem_id.in_(problems)).returning(SampleSet.problem_id)
         common = {"at": now, "subject": "problems", "source": ProblemState.ANSWERED, "target": PRUNED}
         why = "its raw reads were removed by `annealq runs prune`"

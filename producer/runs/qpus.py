@@ -10,9 +10,10 @@ from sqlalchemy import Select, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.embeddings import chips
-from schema.states import CalibrationState, ProblemState
+from schema.states import CalibrationState
 from schema.tables import Batch, Calibration, Chip, Classification, Embedding, Problem, Run
 from schema.tables.costs import charged_us
+from schema.tables.runs import is_answered
 
 _LATEST = 10  # runs whose accuracies are read
 
@@ -44,9 +45,12 @@ class QpuUse:
     accuracy: float | None = None
 
 
-def uses(session: Session, run_id: int) -> list[QpuUse]:
-    """Return the QPUs that the problems of run ``run_id``, or of the run whose reads it scores, ran on."""
-    answered = Problem.state == ProblemState.ANSWERED
+def uses(session: Session, run_id: int, accuracy: float | None) -> list[QpuUse]:
+    """Return the QPUs that the problems of run ``run_id``, or of the run whose reads it scores, ran on.
+
+    ``accuracy`` is that of the run, which that of its QPU is if it had one.
+    """
+    answered = is_answered()
     figures = (
         func.count(),
         # Images that were read again count where they were read first.
@@ -67,7 +71,7 @@ def uses(session: Session, run_id: int) -> list[QpuUse]:
     alarms = chips.alarms(session)
     rows = found.all()
     total_us = sum(float(row[-1]) for row in rows)
-    correct = accuracies(session, run_id)
+    correct = {rows[0][:2]: accuracy} if len(rows) == 1 else _accuracies(session, run_id)
     return [
         QpuUse(
             name,
@@ -84,10 +88,17 @@ def uses(session: Session, run_id: int) -> list[QpuUse]:
     ]
 
 
-def accuracies(session: Session, run_id: int) -> dict[tuple[str, str], float]:
+def _accuracy(session: Session, run_id: int) -> float | None:
+    right = func.count(case((Classification.predicted == Classification.label, 1)))
+    query = select(right, func.count(Classification.label)).where(Classification.run_id == run_id)
+    correct, labelled = session.execute(query).one()
+    return correct / labelled if labelled else None
+
+
+def _accuracies(session: Session, run_id: int) -> dict[tuple[str, str], float]:
     """Return the accuracy of run ``run_id`` on each QPU that has answered labelled images, by name and graph.
 
-    Undecided images count as wrong.
+    Undecided images count as wrong. Each image is looked up by its problem: 2 us an image.
     """
     start = Batch.first_image + Problem.first_image
     name, graph = func.coalesce(Problem.qpu, Chip.name, ""), func.coalesce(Problem.graph_id, "")
@@ -96,7 +107,7 @@ def accuracies(session: Session, run_id: int) -> dict[tuple[str, str], float]:
     rows = session.execute(
         _problems_of(select(name, graph, right, func.count()), run_id)
         .join(Classification, and_(Classification.run_id == run_id, on_image))
-        .where(Problem.state == ProblemState.ANSWERED, Batch.round == 1, Classification.label.is_not(None))
+        .where(is_answered(), Batch.round == 1, Classification.label.is_not(None))
         .group_by(name, graph)
     )
     return {(name, graph): int(correct) / count for name, graph, correct, count in rows}
@@ -134,8 +145,9 @@ def measured_accuracies(session: Session, network: int, visible: str) -> dict[st
     )
     newest = session.execute(labelled.order_by(Run.id.desc()).limit(_LATEST)).scalars().all()
     for run in reversed(newest):
-        for (_, graph), accuracy in accuracies(session, run).items():
-            found[graph] = MeasuredAccuracy(accuracy, f"run {run}")
+        for use in uses(session, run, _accuracy(session, run)):
+            if use.accuracy is not None:
+                found[use.graph_id] = MeasuredAccuracy(use.accuracy, f"run {run}")
     return found
 
 
@@ -176,16 +188,13 @@ def of_images(
     query = _problems_of(
         select(start, Problem.count, func.coalesce(Problem.qpu, Chip.name), Problem.graph_id), run_id
     )
-    query = query.where(
-        Problem.state == ProblemState.ANSWERED, Batch.round == 1, start + Problem.count > first
-    )
+    query = query.where(is_answered(), Batch.round == 1, start + Problem.count > first)
     if end is not None:
         query = query.where(start < end)
-    return {
-        image: (qpu, graph_id)
-        for begin, count, qpu, graph_id in session.execute(query.order_by(Problem.id))
-        for image in range(begin, begin + count)
-    }
+    found: dict[int, tuple[str, str | None]] = {}
+    for begin, count, qpu, graph_id in session.execute(query.order_by(Problem.id)):
+        found |= dict.fromkeys(range(begin, begin + count), (qpu, graph_id))
+    return found
 
 
 def _problems_of(query: Select[*_Columns], run_id: int) -> Select[*_Columns]:

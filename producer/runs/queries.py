@@ -230,11 +230,19 @@ def run(session: Session, run_id: int) -> RunSummary:
 
 def accuracies(session: Session, runs: Sequence[RunSummary]) -> dict[int, float]:
     """Return the accuracy of those of ``runs`` that have labels, by number; undecided images are wrong."""
+    found: dict[int, float] = {}
+    uncounted: list[int] = []
+    for run in runs:
+        ended = run.statistics if run.state in FINISHED_RUNS else None
+        if ended is None or "labelled_images" not in ended:
+            uncounted += [run.run_id] if run.labelled else []
+        elif ended["labelled_images"]:
+            found[run.run_id] = ended["correct_images"] / ended["labelled_images"]
     c = Classification
     right = func.count(case((c.predicted == c.label, 1)))
     query = select(c.run_id, right, func.count()).where(c.label.is_not(None)).group_by(c.run_id)
-    ids = [run.run_id for run in runs if run.labelled]
-    return {run: count / total for run, count, total in session.execute(query.where(c.run_id.in_(ids)))}
+    rows = session.execute(query.where(c.run_id.in_(uncounted)))
+    return found | {run: correct / labelled for run, correct, labelled in rows}
 
 
 def owners(session: Session, runs: Sequence[RunSummary]) -> dict[int, str]:

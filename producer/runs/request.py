@@ -284,7 +284,7 @@ class RunRequest(Validated):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Return what is done to each image; raise ParameterError if ``resize`` is no size."""
+        """Return what is done to each image; raise ParameterError if ``resize`` is not a size."""
         return Preprocessing.parse(self.resize, self.fit, self.invert, self.skip_unreadable, self.read_as)
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ from schema.shapes import ImageArray
 from schema.shards.reference import encoded_images
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS
 from schema.tables import Batch, BatchImages, Problem, Run, SampleSet
+
+_Scores = tuple[list[float], Sequence[float | None]]
+_DECODED = 1_000  # images whose scores are decoded at once
 
 _COLUMNS: dict[str, type] = {
     "image": int,
@@ -80,10 +84,10 @@ def rows(
     sources = queries.sources(session, run, end, first)
     ran_on = qpus.of_images(session, run, first, end)
     summary = queries.run(session, run)
-    for image in queries.classified(session, run, first, end, wanted):
-        with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
-            scores = decode_scores([image.scores], len(names))[0].tolist()
-        row = asdict(image)
+    score_names, share_names = ([f"{kind}_{name}" for name in names] for kind in ("score", "probability"))
+    images = queries.classified(session, run, first, end, wanted)
+    for image, (scores, shares) in _with_scores(images, run, len(names)):
+        row = dict(vars(image))
         row["reads"] = image.reads or summary.parameters["reads"]
         row["provisional"] = summary.is_provisional
         row["source"] = sources.get(image.image)
@@ -93,16 +97,56 @@ def rows(
         row["class_set"] = None if held is None else json.dumps(held, ensure_ascii=False)
         row["guarantee_void"] = None if held is None else summary.guarantee_void
         row["predicted_class"] = None if image.predicted is None else names[image.predicted]
-        shares = probabilities_of(run, image, len(names))
-        row |= {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
-        listed = [None] * len(names) if shares is None else shares.tolist()
-        yield row | {f"probability_{name}": share for name, share in zip(names, listed, strict=True)}
+        row.update(zip(score_names, scores, strict=True))
+        row.update(zip(share_names, shares, strict=True))
+        yield row
+
+
+def _with_scores(
+    images: Iterable[queries.Classified], run: int, classes: int
+) -> Iterator[tuple[queries.Classified, _Scores]]:
+    """Yield each of ``images`` of ``run`` with what `_decode_scores` returns of it."""
+    remaining = iter(images)
+    while page := list(islice(remaining, _DECODED)):
+        decoded: Iterable[_Scores]
+        try:
+            decoded = _decode_scores(page, classes)
+        except Corrupt:  # which the error of one image names
+            decoded = (_scores_of(run, image, classes) for image in page)
+        yield from zip(page, decoded, strict=True)
+
+
+def _scores_of(run: int, image: queries.Classified, classes: int) -> _Scores:
+    with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
+        return _decode_scores([image], classes)[0]
+
+
+def _decode_scores(images: Sequence[queries.Classified], classes: int) -> list[_Scores]:
+    """Return scores and probabilities of each of ``images``; None for each class if it has no probabilities.
+
+    Raises:
+        Corrupt: some are damaged.
+    """
+    scores = decode_scores([image.scores for image in images], classes).tolist()
+    stored = [image.probabilities for image in images]
+    known = iter(decode_scores([data for data in stored if data is not None], classes).tolist())
+    unknown = [None] * classes
+    return [
+        (its_scores, unknown if data is None else next(known))
+        for its_scores, data in zip(scores, stored, strict=True)
+    ]
 
 
 def rows_with_images(
-    session: Session, run: int, names: tuple[str, ...], wanted: Sequence[ColumnElement[bool]] = ()
+    session: Session,
+    run: int,
+    names: tuple[str, ...],
+    wanted: Sequence[ColumnElement[bool]] = (),
+    end: int | None = None,
 ) -> Iterator[tuple[dict[str, Any], NDArray[np.generic]]]:
     """Yield each row of ``run`` as `rows` does, with the values of its image; one batch is in memory.
+
+    ``end`` is the index of the first image that is left out; None: none is.
 
     Raises:
         Corrupt: a batch is damaged.
@@ -110,8 +154,9 @@ def rows_with_images(
     numbers = select(Batch.id).where(Batch.run_id == run, Batch.round == 1).order_by(Batch.ordinal)
     for number in session.execute(numbers).scalars().all():
         batch = session.get_one(Batch, number)
-        first, end = batch.first_image, batch.first_image + batch.count
-        if found := list(rows(session, run, names, first, end, wanted)):
+        first, last = batch.first_image, batch.first_image + batch.count
+        last = last if end is None else min(last, end)
+        if found := list(rows(session, run, names, first, last, wanted)):
             pixels, _ = _decode(session, batch)
             yield from ((row, pixels[row["image"] - first]) for row in found)
 

@@ -49,7 +49,7 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
     values = plain(asdict(run))
     of_rounds = rounds.rounds_of(session, run_id)
     again = rounds.read_again(session, run_id, of_rounds)
-    now = now or datetime.now(UTC)
+    now, used = now or datetime.now(UTC), qpus.uses(session, run_id, counts.accuracy)
     read = intake.intake_of(session, run_id, now)
     return {
         **values,
@@ -64,7 +64,8 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
         "accuracy": counts.accuracy,
         "promise": promise_values(session, run, counts),
         **_hours(run, now),
-        "qpus": [asdict(use) for use in qpus.uses(session, run_id)],
+        "qpus": [asdict(use) for use in used],
+        "reservations": [*reservations(run), *(f"{use.qpu}: {use.alarm}" for use in used if use.alarm)],
         **outage_values(outages_of(session, [run]).get(run_id)),
         "waits": stages.waits_of(session, run_id, now),
         "intake": None if read is None else plain(asdict(read)),
@@ -133,17 +134,12 @@ def accuracy_note(run: queries.RunSummary, counts: queries.Counts) -> str:
 
 
 def reservations(run: queries.RunSummary) -> list[str]:
-    """Return what speaks against relying on the results of ``run``, which leave it as a file."""
+    """Return what speaks against relying on the results of ``run``, apart from its QPUs."""
     found = []
     if run.is_provisional:
-        found.append(
-            f"run {run.run_id} is {run.state}, and its results are provisional: a later round of reads may "
-            f"change them; `annealq runs watch {run.run_id}` waits for the end"
-        )
+        found.append("provisional: a later round of reads may change the results")
     if run.guarantee_void is not None:
-        found.append(
-            f"the guarantee of the sets of classes of run {run.run_id} is void: {run.guarantee_void}"
-        )
+        found.append(f"the guarantee of the sets of classes is void: {run.guarantee_void}")
     return found
 
 

@@ -27,7 +27,7 @@ from schema.tables.api import ApiKey, Owner
 
 _OWNERS = "owners"  # the subject of events
 _PREFIX_BYTES = 4
-_SHOWN = len("aq_") + 2 * _PREFIX_BYTES  # characters of a key that are no secret
+_SHOWN = len("aq_") + 2 * _PREFIX_BYTES  # characters of a key that are not secret
 _SECRET_BYTES = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY = re.compile(r"(aq_[0-9a-f]{8})_[A-Za-z0-9_-]{43}")

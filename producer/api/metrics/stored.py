@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from sqlalchemy import case, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import and_, case, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from producer.progress import backlog, intake, workers
 from producer.progress.workers import WorkerState
@@ -17,9 +17,10 @@ from schema.parameters import Solver
 from schema.states import LIVE_RUNS, DeliveryState, ProblemState, RunState
 from schema.tables import Batch, Breaker, Chip, Classification, Problem, Run
 from schema.tables.api import Delivery
-from schema.tables.costs import charged_us, round_charge
+from schema.tables.costs import charged_by_solver, charged_us, round_charge
 
 _UNFINISHED = (*LIVE_RUNS, RunState.PAUSED)
+_LATEST = 1_000  # images of a run
 
 
 def collect(session: Session, now: datetime) -> Iterator[Metric]:
@@ -69,14 +70,24 @@ def collect_runs(session: Session) -> Iterator[Metric]:
     text = "QPU time charged to a run so far"
     seconds = ((run, solver, round_charge(us) / 1e6) for run, solver, us in charges)
     yield _fill(GaugeMetricFamily("annealq_run_qpu_seconds", text, labels=["run", "solver"]), seconds)
-    fractions = session.execute(
-        select(Run.id, func.avg(Classification.chain_break_fraction))
-        .join(Classification, Classification.run_id == Run.id)
-        .where(Run.state.in_(_UNFINISHED), Classification.chain_break_fraction.is_not(None))
+    text = "Mean share of broken chains over the latest images of a run"
+    yield _fill(GaugeMetricFamily("annealq_run_chain_break_ratio", text, labels=["run"]), _breaks(session))
+
+
+def _breaks(session: Session) -> Iterable[Sequence[Any]]:
+    """Return the unfinished runs on qubits, and the mean share of broken chains of their latest images.
+
+    All images of a large run would take seconds at each scrape.
+    """
+    other = aliased(Classification)
+    first = select(func.max(other.image) - _LATEST).where(other.run_id == Run.id).scalar_subquery()
+    share = Classification.chain_break_fraction
+    return session.execute(
+        select(Run.id, func.avg(share))
+        .join(Classification, and_(Classification.run_id == Run.id, Classification.image > first))
+        .where(Run.state.in_(_UNFINISHED), share.is_not(None))
         .group_by(Run.id)
     )
-    text = "Mean share of broken chains over the images of a run"
-    yield _fill(GaugeMetricFamily("annealq_run_chain_break_ratio", text, labels=["run"]), fractions)
 
 
 def _ledger(session: Session) -> Iterator[Metric]:
@@ -90,13 +101,8 @@ def _ledger(session: Session) -> Iterator[Metric]:
     retried = select(func.sum(case((Batch.fence > 1, Batch.fence - 1), else_=0)))
     retries = session.execute(retried).scalar()
     yield _total("annealq_batch_retries", "Attempts at batches after the first", retries)
-    rows = session.execute(
-        select(Run.solver, func.sum(charged_us()))
-        .join(Batch, Batch.run_id == Run.id)
-        .join(Problem, Problem.batch_id == Batch.id)
-        .group_by(Run.solver)
-    ).all()
-    seconds = {solver.value: 0.0 for solver in Solver} | {row[0]: round_charge(row[1]) / 1e6 for row in rows}
+    charged = charged_by_solver(session)
+    seconds = {solver.value: 0.0 for solver in Solver} | {key: us / 1e6 for key, us in charged.items()}
     text = "QPU time charged for answers and duplicates"
     yield _fill(CounterMetricFamily("annealq_qpu_seconds", text, labels=["solver"]), seconds.items())
 

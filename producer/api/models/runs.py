@@ -111,6 +111,7 @@ class ShownRun(RunSummary):
     window_opens_at: datetime | None
     window_closes_at: datetime | None
     qpus: list[QpuUse]
+    reservations: list[str]  # what speaks against relying on its results
     waits: str | None  # why it does not continue, if it will without a user
     outage: Outage | None
     intake: IntakeProgress | None  # None: all of its images are there

@@ -69,7 +69,7 @@ class Provenance:
     batch_size: int  # images in the first batch
     network: networks_queries.NetworkSummary
     calibration: calibration_queries.CalibrationSummary | None
-    embeddings: tuple[embeddings.EmbeddingSummary, ...]
+    embeddings: tuple[embeddings.EmbeddingFacts, ...]
     content_sha256: str
 
 
@@ -253,6 +253,6 @@ def provenance(session: Session, run: queries.RunSummary) -> Provenance:
         ).scalar_one(),
         network=networks_queries.network(session, row.network_id),
         calibration=None if calibration is None else calibration_queries.get(session, calibration),
-        embeddings=tuple(embeddings.embedding(session, key) for key in used.scalars() if key is not None),
+        embeddings=tuple(embeddings.stored(session, [key for key in used.scalars() if key is not None])),
         content_sha256=row.content_sha256,
     )

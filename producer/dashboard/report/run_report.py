@@ -59,7 +59,7 @@ def markdown(session: Session, run: int) -> str:
     return environment().get_template("report.md.j2").render(values)
 
 
-def chip_png(session: Session, summary: embeddings_queries.EmbeddingSummary) -> tuple[bytes, str]:
+def chip_png(session: Session, summary: embeddings_queries.EmbeddingFacts) -> tuple[bytes, str]:
     """Return a drawing of the embedding ``summary`` in ``session`` on its chip as PNG, and a description.
 
     Raises:
@@ -109,7 +109,7 @@ def _values(session: Session, facts: RunFacts) -> dict[str, Any]:
             )
             for image in facts.least_certain
         ],
-        "solver": run_values.solver_values(session, facts.run),
+        "solver": run_values.solver_values(session, facts.run, facts.counts.accuracy),
         "commands": provenance.commands(facts.run, facts.provenance),
         "provenance": provenance.rows(facts.run, facts.provenance),
         "chip": None,

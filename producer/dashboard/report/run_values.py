@@ -162,11 +162,16 @@ def _margins(results: RunResults) -> Chart:
     return svg_charts.histogram("Margins", label, "images", edges, [("images", results.margins)])
 
 
-def solver_values(session: Session, run: queries.RunSummary) -> list[tuple[str, str]] | None:
-    """Return names and values of the QPU figures of ``run`` in ``session``; None for solvers without one."""
+def solver_values(
+    session: Session, run: queries.RunSummary, accuracy: float | None
+) -> list[tuple[str, str]] | None:
+    """Return names and values of the QPU figures of ``run`` in ``session``; None for solvers without one.
+
+    ``accuracy`` is the run's.
+    """
     if not Solver(run.solver).is_remote:
         return None
-    rows = reports_solver.qpu_rows(qpus.uses(session, run.run_id))
+    rows = reports_solver.qpu_rows(qpus.uses(session, run.run_id, accuracy))
     if run.statistics:
         layers = embeddings_queries.layers_of_run(session, run.run_id)
         rows += reports_solver.solver_rows(run.statistics, layers)

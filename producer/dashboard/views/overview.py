@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from producer.progress import backlog, intake
 from producer.progress.reasons import Outage
 from producer.runs import queries
-from schema.parameters import Solver
 from schema.quantities import count_text, duration_text, time_text
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, Breaker, Problem, Run
-from schema.tables.costs import charged_us
+from schema.tables.costs import charged_by_solver
 
 _WAITING = (BatchState.PENDING, BatchState.SAMPLING, BatchState.SAMPLED)
 _OPEN_PROBLEMS = (ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT)
@@ -24,7 +23,7 @@ _COLOURS = {RunState.DONE: "right", RunState.FAILED: "wrong"}
 
 def queue_tiles(session: Session, now: datetime) -> list[tuple[str, str, str]]:
     """Return name, value and note of each figure on the unfinished work in ``session`` at ``now``."""
-    counts = backlog.count_by_state(session)
+    counts = backlog.count_unfinished(session)
     waiting = {state: counts[state] for state in _WAITING if counts[state].batches}
     batches = ", ".join(f"{count.batches:,} {state}" for state, count in waiting.items())
     images = sum(count.images for count in waiting.values())
@@ -47,31 +46,27 @@ def solver_rows(session: Session, now: datetime) -> list[dict[str, Any]]:
 
     Their charges of today and of this month are those since midnight, and since the first, before ``now``.
     """
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    begins = (midnight, midnight.replace(day=1))
-    counts = session.execute(
-        select(
-            Run.solver,
-            Problem.state,
-            func.count(),
-            func.sum(charged_us()),
-            *(func.sum(case((Problem.sending_at >= begin, charged_us()), else_=0)) for begin in begins),
-        )
+    today = now.astimezone(UTC).date()
+    begins = {"charged_us": None, "today_us": today, "month_us": today.replace(day=1)}
+    open_problems = session.execute(
+        select(Run.solver, Problem.state, func.count())
         .join(Batch, Batch.run_id == Run.id)
         .join(Problem, Problem.batch_id == Batch.id)
-        .where(Run.solver.in_([solver for solver in Solver if solver.is_remote]))
+        .where(Problem.state.in_(_OPEN_PROBLEMS))
         .group_by(Run.solver, Problem.state)
     ).all()
     rows: dict[str, dict[str, Any]] = {}
     for breaker in session.execute(select(Breaker).order_by(Breaker.account)).scalars():
         row = rows.setdefault(breaker.solver, _solver_row(breaker.solver, []))
         row |= _solver_row(breaker.solver, [*row["failures"], _failure_text(breaker)])
-    for solver, state, count, charged, today, month in counts:
-        row = rows.setdefault(solver, _solver_row(solver, []))
-        row[state.value] = count
-        row["charged_us"] += charged
-        row["today_us"] += today
-        row["month_us"] += month
+    used = {name: charged_by_solver(session, since) for name, since in begins.items()}
+    for solver in used["charged_us"]:
+        rows.setdefault(solver, _solver_row(solver, []))
+    for solver, state, count in open_problems:
+        rows.setdefault(solver, _solver_row(solver, []))[state.value] = count
+    for name, charged in used.items():
+        for solver, us in charged.items():
+            rows[solver][name] = us
     return [row for _, row in sorted(rows.items())]
 
 

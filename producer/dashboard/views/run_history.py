@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import chain
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -62,17 +63,15 @@ def events(
 
     With ``batches``, events of its batches are included if they say why.
     """
-    of_batches = and_(
-        Event.subject == "batches",
-        Event.row.in_(select(Batch.id).where(Batch.run_id == run)),
-        Event.target.in_(_OF_BATCHES),
-        Event.why.is_not(None),
-    )
-    of_run = and_(Event.subject == "runs", Event.row == run)
-    query = select(Event).where(or_(of_run, of_batches) if batches else of_run)
+    parts = [select(Event).where(Event.subject == "runs", Event.row == run)]
+    if batches:  # in a query of its own: in one, PostgreSQL reads the events of all batches there are
+        own = Event.row.in_(select(Batch.id).where(Batch.run_id == run))
+        why = (Event.target.in_(_OF_BATCHES), Event.why.is_not(None))
+        parts.append(select(Event).where(Event.subject == "batches", own, *why))
     if before is not None:
-        query = query.where(Event.id < before)
-    found = session.execute(query.order_by(Event.id.desc()).limit(limit)).scalars().all()
+        parts = [part.where(Event.id < before) for part in parts]
+    newest = (session.execute(part.order_by(Event.id.desc()).limit(limit)).scalars() for part in parts)
+    found = sorted(chain.from_iterable(newest), key=lambda event: event.id, reverse=True)[:limit]
     numbers = [event.row for event in found if event.subject == "batches"]
     rows = session.execute(select(Batch.id, Batch.ordinal).where(Batch.id.in_(numbers)))
     ordinals = {row.id: row.ordinal for row in rows}

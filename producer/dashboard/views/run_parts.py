@@ -141,7 +141,7 @@ def _final_values(session: Session, results: RunResults, root: str) -> dict[str,
         means = summary.mean_scores(session, run.run_id, len(results.classes))
     return {
         "scores": cells.mean_scores(means, results.classes),
-        "solver": run_values.solver_values(session, run),
+        "solver": run_values.solver_values(session, run, results.counts.accuracy),
         "chip": chip,
         "commands": provenance.commands(run, origin),
         "provenance": provenance.rows(run, origin),

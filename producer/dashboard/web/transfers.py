@@ -1,11 +1,11 @@
-"""Forms with files that are sent, and results and bundles that are sent back as a file."""
+"""Forms with files that are sent, and results, data sets and bundles that are sent back as a file."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import FileResponse
 
+from producer.exports.exported_run import ExportedRun
+from producer.exports.formats import DatasetFormat, write_dataset
 from producer.files import temporary
 from producer.proof import bundle
 from producer.reports import export
@@ -29,6 +31,9 @@ MEDIA_TYPES: Mapping[export.Format, str] = {
 }
 
 BUNDLE_TYPE = "application/zip"
+
+DATASET_TYPES: Mapping[str, str] = {".zip": "application/zip", ".parquet": MEDIA_TYPES["parquet"]}
+"""The media type of a data set by the suffix of its file."""
 
 
 @asynccontextmanager
@@ -68,20 +73,32 @@ def send_rows(
         RequestRefused: 406, the server cannot write Parquet.
         DiskFull: no space is left for the file.
     """
-    if kind == "parquet" and find_spec("pyarrow") is None:
-        raise RequestRefused(
-            "Parquet needs pyarrow, which the server does not have",
-            406,
-            "ask for CSV, or let the operator `pip install 'annealq[parquet]'`",
-        )
+    if kind == "parquet":
+        _require_parquet("CSV")
     path = export.write_temporary(rows, columns, kind, about)
-    return FileResponse(
-        path,
-        media_type=MEDIA_TYPES[kind],
-        filename=f"{name}.{kind}",
-        headers=headers,
-        background=BackgroundTask(path.unlink, missing_ok=True),
-    )
+    return _response(path, MEDIA_TYPES[kind], f"{name}.{kind}", headers)
+
+
+def send_dataset(
+    run: ExportedRun, form: DatasetFormat, *, headers: Mapping[str, str] | None = None
+) -> FileResponse:
+    """Return a response with ``run`` as a data set: one file of ``form``.
+
+    Args:
+        headers: of the response.
+
+    Raises:
+        RequestRefused: 406, the server cannot write Parquet.
+        ParameterError: the tool cannot show vectors.
+        DiskFull: no space is left for the file.
+        Corrupt: an image is damaged.
+    """
+    suffix = ".parquet" if form is DatasetFormat.HUGGINGFACE else ".zip"
+    if form is DatasetFormat.HUGGINGFACE:
+        _require_parquet("another format")
+    with _new_temporary(suffix) as path:
+        write_dataset(run, form, path)
+        return _response(path, DATASET_TYPES[suffix], f"run-{run.run_id}-{form}{suffix}", headers)
 
 
 def send_bundle(settings: Settings, database: Database, run: int, *, images: bool) -> FileResponse:
@@ -96,18 +113,42 @@ def send_bundle(settings: Settings, database: Database, run: int, *, images: boo
     """
     with database.reading() as session:
         bundle.check(session, run)
-    with temporary():
-        descriptor, name = tempfile.mkstemp(prefix="annealq-bundle-", suffix=".zip")
-        os.close(descriptor)
-    path = Path(name)
-    try:
+    with _new_temporary(".zip") as path:
         bundle.write(settings, run, path, lambda _name, _size: lambda _done: None, images=images)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        return _response(path, BUNDLE_TYPE, f"run-{run}.zip")
+
+
+def _require_parquet(instead: str) -> None:
+    if find_spec("pyarrow") is None:
+        raise RequestRefused(
+            "Parquet needs pyarrow, which the server does not have",
+            406,
+            f"ask for {instead}, or let the operator `pip install 'annealq[parquet]'`",
+        )
+
+
+@contextmanager
+def _new_temporary(suffix: str) -> Iterator[Path]:
+    """Yield a new, empty file, which is deleted if the block raises an error."""
+    with temporary():
+        descriptor, name = tempfile.mkstemp(prefix="annealq-", suffix=suffix)
+        os.close(descriptor)
+        path = Path(name)
+        try:
+            yield path
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _response(
+    path: Path, media_type: str, name: str, headers: Mapping[str, str] | None = None
+) -> FileResponse:
+    """Return a response with the file ``path``, which is deleted once it is sent, called ``name``."""
     return FileResponse(
         path,
-        media_type=BUNDLE_TYPE,
-        filename=f"run-{run}.zip",
+        media_type=media_type,
+        filename=name,
+        headers=headers,
         background=BackgroundTask(path.unlink, missing_ok=True),
     )

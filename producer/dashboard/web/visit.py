@@ -93,7 +93,7 @@ class Visit:
             raise RequestRefused(message, 403, "log in with a key of scope submit to change runs")
 
     def check_admin(self) -> None:
-        """Raise RequestRefused (403) if the visitor is no admin."""
+        """Raise RequestRefused (403) if the visitor is not an admin."""
         if not self.visitor.is_admin:
             message = f"key {self.visitor.name!r} has no scope admin, which this page needs"
             raise RequestRefused(message, 403, "log in with a key of scope admin")

@@ -121,7 +121,7 @@ def _measured(path: Path) -> _Records:
         if size > 0 and size % (version.head + PIXELS) == 0:
             return _Records(path, size // (version.head + PIXELS), version)
     raise ImageError(
-        f"{printable(path)} has {count_text(size, 'byte')}, which are no whole records of CIFAR-10 (3,073 "
+        f"{printable(path)} has {count_text(size, 'byte')}, which are not whole records of CIFAR-10 (3,073 "
         "bytes) or CIFAR-100 (3,074): fetch it again"
     )
 

@@ -80,7 +80,7 @@ def _finite(values: Values, length: int, name: str) -> Iterator[NDArray[np.float
         if not finite.all():
             place = int(np.argmin(finite))
             value = float(piece[place])
-            what = "NaN" if np.isnan(value) else f"{value:g}, which is no finite float32,"
+            what = "NaN" if np.isnan(value) else f"{value:g}, which is not a finite float32,"
             raise ImageError(
                 f"{name} has {what} in vector {start + place // length:,} (counted from 0), value "
                 f"{place % length:,}: repair or drop it"

@@ -63,7 +63,7 @@ class NetworkFields(BaseModel):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Return what is done to each image; raise ParameterError if `resize` is no size."""
+        """Return what is done to each image; raise ParameterError if `resize` is not a size."""
         given = self.model_dump(include={"read_as", "resize", "fit", "invert"})
         return Preprocessing.parse(
             given.get("resize"),
