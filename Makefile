@@ -4,7 +4,11 @@ PYTHON ?= python3.11
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 BIN := .venv/bin
 
-.PHONY: install demo test lint bench slow lock clean
+# Compiled modules are stored, whatever the environment says: hundreds of processes of the tests would each
+# compile annealq again, and every process of xdist all tests.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: install demo test lint bench bench-all slow lock clean
 
 install: .venv/installed        ## install annealq with all of its extras into .venv
 
@@ -12,15 +16,19 @@ demo: .venv/installed           ## train a network and classify a real data set 
 	$(BIN)/annealq demo $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(BACKBONE),--backbone $(BACKBONE)) \
 		$(if $(SCALE),--scale $(SCALE)) $(if $(MNIST),--mnist-train $(MNIST)/mnist_train.npz --mnist-test $(MNIST)/mnist_test.npz)
 
-# Tests wait for other processes and for time to pass: three at a time keep two processors busy.
+# Tests wait for other processes and for time to pass: four at a time keep two processors busy. Benchmarks are
+# not collected: they import their rivals.
 test: .venv/tested              ## run all quick tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore=tests/benchmarks \
 		-m "not slow and not bench and not qpu" $(ARGS)
 
 slow: .venv/tested              ## run the tests that take minutes, and all commands in the docs
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not bench" $(ARGS)
 
-bench: .venv/tested             ## print every figure as a table, and write bench.json
+bench: .venv/tested             ## print the quick figures, and fail if a ratio is a tenth worse than the last one
+	$(BIN)/python -m pytest -m "bench and not slow" -s --durations=8 $(ARGS)
+
+bench-all: .venv/tested         ## print every figure: hours
 	$(BIN)/python -m pytest -m bench -s $(ARGS)
 
 lint: .venv/linted              ## check style, types and import rules

@@ -4,9 +4,9 @@ The head is trained through its energy on 5,000 MNIST images, from pixels, in a 
 
     python -m pytest -m bench -s tests/benchmarks/test_annealers.py
 
-Measured with OPENBLAS_NUM_THREADS=1 on one core of an AMD EPYC (other load can double a time), per image of
-1000 reads: energies 49 us, consensus 20 us, exact draws 257 us, exact minimum 55 us. The local annealer with
-100 reads and 40 sweeps (its default): 3.1 ms, 96 % of the reads at the exact minimum.
+Measured on two cores of an AMD EPYC, per image of 1000 reads: energies 63 us, consensus 17 us, exact draws
+279 us. The local annealer with 100 reads and 40 sweeps (its default): 0.9 ms, 96 % of the reads at the exact
+minimum.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import dimod
 import numpy as np
 import pytest
-from dwave.samplers import SimulatedAnnealingSampler
+from threadpoolctl import threadpool_limits
 
 from producer.networks import shipped
 from schema.network import weights
 from tests.benchmarks.conftest import Record
+from tests.benchmarks.rivals import samplers
 from tests.oracles import ground_state
 from worker.annealers import simulated
 from worker.annealers.exact import ExactAnnealer, default_beta
@@ -35,6 +35,7 @@ from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, build_mo
 pytestmark = pytest.mark.bench
 
 IMAGES = 100
+READS = 1000
 BETA = 4.0
 LAM = 2.0
 
@@ -144,49 +145,85 @@ def test_local_annealer_by_temperatures(
 
 
 @pytest.mark.parametrize("sweeps", [10, 100])
-def test_local_annealing_against_the_librarys_sampler(record: Record, mnist_small: Path, sweeps: int) -> None:
-    """`mnist` as shipped, 1000 reads, with as many sweeps as find the ground state as often as the rival.
+def test_equally_good_reads_of_every_sampler(record: Record, mnist_small: Path, sweeps: int) -> None:
+    """`mnist` as shipped, 1000 reads, as often in the ground state as with the class of dwave-samplers.
 
-    The rival is the library's public class with its own temperatures, image after image. What exact draws
-    cost, as cold as is needed for as many ground states, is told beside it.
+    Each sampler gets the fewest sweeps, or the warmest temperature, that reach that share of the reads. Costs
+    are processor time of one thread, medians of 5.
     """
     model, linear = shipped_mnist(mnist_small)
     lowest = ground_state(model, linear)[1][:, np.newaxis] + 1e-9
-    models = [bqm(model, row) for row in linear]
-    sampler = SimulatedAnnealingSampler()
-
-    def public() -> list[FloatArray]:
-        answers = (sampler.sample(one, num_reads=1000, num_sweeps=sweeps, seed=0) for one in models)
-        return [answer.record.energy for answer in answers]
 
     def share(energies: FloatArray) -> float:
         return float((energies < lowest).mean())
 
-    theirs = share(np.array(public()))
-    ours = next(
-        annealer
-        for annealer in (SimulatedAnnealer(sweeps=count, threads=2) for count in range(2, 201))
-        if share(annealer.sample(model, linear, 1000, seed=0).energies) >= theirs
-    )
-    exact = next(
-        annealer
-        for annealer in (ExactAnnealer(cold * default_beta(model)) for cold in (1, 10, 100, 1e3, 1e4, 1e5))
-        if share(annealer.sample(model, linear, 1000, seed=0).energies) >= theirs
-    )
-    times: dict[str, list[float]] = {"ours": [], "exact": [], "rival": []}
-    for _ in range(5):
-        for name, work in (
-            ("ours", lambda: ours.sample(model, linear, 1000, seed=0)),
-            ("exact", lambda: exact.sample(model, linear, 1000, seed=0)),
-            ("rival", public),
-        ):
-            times[name].append(microseconds(work, len(linear), repeat=1) / 1e3)
-    rival = statistics.median(times["rival"])
-    what = f"1000 reads as good as the library's {sweeps} sweeps ({theirs:.2%} at the minimum)"
-    for name, how in (("ours", f"{ours.sweeps} sweeps, 2 threads"), ("exact", "exact draws")):
+    every = _samplers(model, linear)
+    target = share(every["dwave-samplers, its own temperatures"](sweeps))
+    costs: dict[str, float] = {}
+    for name, sample in every.items():
+        settings = _SETTINGS.get(name.split(",")[1], (sweeps,))
+        setting = next((value for value in settings if share(sample(value)) >= target), None)
+        if setting is None:
+            best = max(share(sample(value)) for value in settings)
+            record(f"{name}: most reads in the ground state, {target:.1%} are wanted", 100 * best, "%")
+            continue
+        times = [processor_time(lambda: sample(setting)) / len(linear) for _ in range(5)]  # noqa: B023
+        costs[name] = statistics.median(times)
         record(
-            f"{what}: {how}", statistics.median(times[name]), "ms", rival / 10, at_least=False, rival=rival
+            f"1000 reads, {target:.1%} in the ground state: {name}, {setting:g}",
+            1e3 * costs[name],
+            "ms",
+            at_least=False,
+            rival=1e3 * costs["dwave-samplers, its own temperatures"] if name.startswith("annealq") else None,
+            spread=[1e3 * one for one in times],
         )
+
+
+_BETAS = (1, 3, 10, 30, 100, 1e3, 1e4, 1e5)
+_SETTINGS = {" sweeps": (*range(2, 21), 30, 40, 60, 100, 150, 200, 300, 600, 1000), " beta": _BETAS}
+
+
+def _samplers(model: EnergyModel, linear: FloatArray) -> dict[str, Callable[[float], FloatArray]]:
+    """Return functions of a number of sweeps, or of an inverse temperature in default ones, to energies."""
+    models, beta = [samplers.bqm(model, row) for row in linear], default_beta(model)
+    betas = simulated.beta_schedule(model, 10)
+    # The best of several ranges: the last sweeps must be cold enough to reach a local minimum.
+    tuned = float(0.5 * betas[0]), float(1e4 * betas[np.isfinite(betas)][-1])
+
+    def schedule(count: float) -> list[float]:
+        return [min(value, 1e9) for value in simulated.beta_schedule(model, int(count)).tolist()]
+
+    return {
+        "dwave-samplers, its own temperatures": lambda count: samplers.simulated_annealing(
+            models, READS, int(count)
+        ),
+        "dwave-samplers tuned, sweeps": lambda count: samplers.simulated_annealing(
+            models, READS, int(count), tuned
+        ),
+        "annealq, sweeps": lambda count: (
+            SimulatedAnnealer(int(count)).sample(model, linear, READS, 0).energies
+        ),
+        "annealq exact, beta": lambda times: (
+            ExactAnnealer(times * beta).sample(model, linear, READS, 0).energies
+        ),
+        "trees of dwave-samplers, beta": lambda times: samplers.trees(models, READS, times * beta),
+        "block Gibbs by numpy, sweeps": lambda count: samplers.numpy_gibbs(
+            model, linear, READS, schedule(count)
+        ),
+        "block Gibbs by torch, sweeps": lambda count: samplers.torch_gibbs(
+            model, linear, READS, schedule(count)
+        ),
+    }
+
+
+def processor_time(work: Callable[[], object]) -> float:
+    """Return the mean over as many calls as take a fifth of a second: milliseconds differ by a third."""
+    started, calls = time.process_time(), 0
+    with threadpool_limits(1):
+        while calls == 0 or time.process_time() - started < 0.2:
+            work()
+            calls += 1
+    return (time.process_time() - started) / calls
 
 
 def shipped_mnist(mnist_small: Path) -> tuple[EnergyModel, FloatArray]:
@@ -197,11 +234,6 @@ def shipped_mnist(mnist_small: Path) -> tuple[EnergyModel, FloatArray]:
     model = network.model("sampled", None)
     with np.load(mnist_small) as data:
         return model, model.linear(network.features(data["test_images"][:10]))
-
-
-def bqm(model: EnergyModel, linear: FloatArray) -> dimod.BinaryQuadraticModel:
-    pairs = {(int(i), int(j)): value for (i, j), value in zip(model.edges, model.couplings, strict=True)}
-    return dimod.BinaryQuadraticModel(dict(enumerate(linear)), pairs, 0.0, dimod.BINARY)
 
 
 def anneal(trained: Trained, annealer: SimulatedAnnealer, what: str, record: Record) -> None:

@@ -176,6 +176,7 @@ def test_one_image_through_an_idle_stack(record: Record, tmp_path: Path) -> None
     record("one image, from POST to its result, p95", percentile(times[3:], 95), "ms")
 
 
+@pytest.mark.slow
 def test_a_thousand_readers(record: Record, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'annealq.db'}"
     migrations.upgrade(url)

@@ -44,7 +44,7 @@ from tests.benchmarks.test_pages import fill, finish_batch, seen
 from tests.integration.conftest import Outbox, some_images, work_off
 from worker.context import Context
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(900)]
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _FINISHED, _SCORED = 300, 850  # images of the finished run; batches of the live one that have ended

@@ -14,7 +14,7 @@ import migrations
 from producer.client import Client
 from tests.benchmarks.conftest import Record
 from tests.conftest import ROOT
-from tests.serving import client, serving
+from tests.serving import THIS_MACHINE, client, serving
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 
@@ -49,7 +49,7 @@ def test_import(record: Record) -> None:
 def test_overhead(record: Record, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'annealq.db'}"
     migrations.upgrade(url)
-    with serving(url) as address, client(address) as plain, Client(address) as annealq:
+    with serving(url) as address, client(address) as plain, Client(address, THIS_MACHINE) as annealq:
         medians = []
         for ask in (lambda: plain.get("/v1/networks").json(), annealq.networks):
             times = []

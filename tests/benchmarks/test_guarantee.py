@@ -33,7 +33,7 @@ from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
 from worker.rounds.selection import reached, select_images
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 FloatArray = NDArray[np.float64]
 IMAGES, SPLITS = 2_000, 200

@@ -50,7 +50,7 @@ ROWS = 100_000  # of a Parquet file
 DRAWN = 2_000  # different pictures
 GOAL, GOAL_MB = 20_000.0, 500.0
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(600 + IMAGES // 500)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(600 + IMAGES // 500)]
 
 
 def npy(folder: Path) -> Path:

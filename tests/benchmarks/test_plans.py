@@ -34,7 +34,7 @@ from worker.compute.scoring import Reads
 from worker.qubo.class_states import class_minima
 from worker.rounds.selection import select_images
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(14_400)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(14_400)]
 
 CHOICE = Choice(100, Rule.LOWEST_ENERGY_MEAN)
 CLASSES = 10

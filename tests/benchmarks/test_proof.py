@@ -33,7 +33,7 @@ from worker.context import Context
 from worker.proof.collect import BundleOptions, write
 from worker.proof.verify import verify
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 IMAGES = 10_000
 PARAMETERS = Parameters(reads=100, visible=Visible.SAMPLED, qpu="advantage-system6")

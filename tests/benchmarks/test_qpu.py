@@ -30,7 +30,7 @@ from schema.network import weights
 from schema.parameters import Parameters
 from tests.benchmarks.conftest import Record
 from tests.chips import chip
-from tests.conftest import annealq, data_file
+from tests.conftest import annealq_process, data_file
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.embedding.model.unembedding import unembed
@@ -164,11 +164,12 @@ def test_biases_and_unembedding(
 
 
 def run(*arguments: str, env: dict[str, str]) -> dict[str, Any]:
-    done = annealq(*arguments, "--json", env=env, timeout=1500)
+    done = annealq_process(*arguments, "--json", env=env, timeout=1500)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("visible", "goal_us"), [("folded", 100.0), ("sampled", 700.0)])
 def test_charges(record: Record, tmp_path: Path, visible: str, goal_us: float) -> None:
     """QPU time an image at the fewest reads whose accuracy is within 0.2 points of 1000 reads.

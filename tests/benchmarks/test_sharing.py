@@ -15,7 +15,7 @@ from schema.parameters import Parameters, Visible
 from tests.benchmarks.conftest import Record
 from tests.benchmarks.plant import mnist, plant
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BATCH, BATCHES = 160, 20
 PARAMETERS = Parameters(reads=200, tiles=20, visible=Visible.FOLDED, annealing_time_us=2000.0)

@@ -24,7 +24,7 @@ from tests.benchmarks.conftest import Record
 
 MINUTES = float(os.environ.get("ANNEALQ_BENCH_SOAK_MINUTES", "20"))
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(MINUTES * 60 + 600)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(MINUTES * 60 + 600)]
 
 SOLVERS = ((Solver.EMULATOR, PARAMETERS), (Solver.LOCAL, Parameters(reads=50)))
 WARM_UP = 4  # runs

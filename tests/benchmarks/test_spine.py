@@ -28,7 +28,7 @@ from schema.parameters import Parameters, Solver
 from schema.shapes import ImageShape
 from schema.tables import Network
 from tests.benchmarks.conftest import Record
-from tests.conftest import annealq, data_file
+from tests.conftest import annealq_process, data_file
 from tests.integration.conftest import network_row
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
@@ -36,19 +36,20 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 
 def run(*arguments: str, env: dict[str, str]) -> tuple[dict[str, Any], float]:
     start = time.perf_counter()
-    done = annealq(*arguments, "--json", env=env, timeout=1500)
+    done = annealq_process(*arguments, "--json", env=env, timeout=1500)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), time.perf_counter() - start
 
 
+@pytest.mark.slow
 def test_demo(record: Record, tmp_path: Path) -> None:
     env = {"ANNEALQ_HOME": str(tmp_path / "home")}
     start = time.perf_counter()
-    first = annealq("demo", env=env, timeout=600)
+    first = annealq_process("demo", env=env, timeout=600)
     first_s = time.perf_counter() - start
     assert first.returncode == 0, first.stderr
     start = time.perf_counter()
-    again = annealq("demo", env=env, timeout=600)
+    again = annealq_process("demo", env=env, timeout=600)
     again_s = time.perf_counter() - start
     unseen = float(again.stderr.split("not trained on: ")[1].split("%")[0])
     shown, _ = run("runs", "show", "1", env=env)
@@ -58,6 +59,7 @@ def test_demo(record: Record, tmp_path: Path) -> None:
     record("demo, second time", again_s, "s", 60, at_least=False)
 
 
+@pytest.mark.slow
 def test_mnist(record: Record, tmp_path: Path) -> None:
     env = {"ANNEALQ_HOME": str(tmp_path / "home")}
     test = str(data_file("mnist_test.npz"))

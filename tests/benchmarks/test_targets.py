@@ -35,7 +35,7 @@ from tests.benchmarks.test_plans import CLASSES, classify, held_out, images_of, 
 from tests.benchmarks.test_qpu import trained
 from worker.compute import candidates
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(7_200)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(7_200)]
 
 QPUS = (
     "advantage-system6",

@@ -22,7 +22,7 @@ from schema.tables import Run
 from tests.benchmarks.conftest import Record
 from tests.benchmarks.plant import Plant, mnist, plant
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 FOLDED = Parameters(reads=200, tiles=20, visible=Visible.FOLDED, annealing_time_us=1000.0, qpu="a")
 LAST_S = 2.0

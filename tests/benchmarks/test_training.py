@@ -34,7 +34,7 @@ from worker.compute import consensus
 from worker.network import inference, quality, training
 from worker.network.trained import TrainedNetwork
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.bench, pytest.mark.slow, pytest.mark.timeout(7200)]
 
 SEEDS = (0, 1, 2)
 READS = 100
