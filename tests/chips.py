@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import dwave.graphs
 import networkx as nx
 import numpy as np
@@ -11,6 +13,7 @@ from schema.codecs.tiling import Tiling
 from worker.embedding.model.graphs import Interactions, SolverGraph
 
 
+@lru_cache(16)
 def chip(topology: str, *shape: int, dead: float = 0.0, dead_couplers: int = 0, seed: int = 0) -> SolverGraph:
     """A lattice without a random share ``dead`` of its qubits and some couplers."""
     make = getattr(dwave.graphs, f"{topology}_graph")
@@ -44,6 +47,11 @@ def chains_of(tiling: Tiling) -> list[list[list[int]]]:
 
 def verify(graph: Interactions, solver: SolverGraph, *tiles: list[list[int]]) -> None:
     """Ocean's own check of each tile; raises when one does not hold."""
-    target = nx.Graph(solver.couplers.tolist())
+    target = _couplers(solver)
     for chains in tiles:
         assert verify_embedding(dict(enumerate(chains)), graph.edges.tolist(), target)
+
+
+@lru_cache(16)
+def _couplers(solver: SolverGraph) -> nx.Graph:
+    return nx.Graph(solver.couplers.tolist())

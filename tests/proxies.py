@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests import PATIENCE_S
+
 RESET = "reset"  # before the server sees the request
 SWALLOW = "swallow"  # after the server has carried it out, before its answer arrives
 CUT = "cut"  # after the beginning of the answer
@@ -24,11 +26,13 @@ class Proxy:
     function to call when the request was passed on, before the connection breaks. No step is used up while
     the server does not listen.
     ``seen``: first lines of all requests.
+    ``held``: requests with a body reach the server once it is set, whether their client still waits or not.
     """
 
     address: str = ""
     plan: list[str | bytes | Callable[[], None]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    held: threading.Event | None = None
 
 
 def answer(status: int, body: str = "{}", **headers: object) -> bytes:
@@ -62,15 +66,19 @@ def proxying(server: str) -> Iterator[Proxy]:
             yield proxy
         finally:
             listening.shutdown(socket.SHUT_RDWR)
-            accepting.join(10)
+            accepting.join(PATIENCE_S)
             for thread in threads:
-                thread.join(10)
+                thread.join(PATIENCE_S)
 
 
 def _handle(proxy: Proxy, client: socket.socket, server: str) -> None:
     """Serve one connection with one request."""
     host, _, port = server.partition(":")
-    with client, suppress(OSError), socket.create_connection((host, int(port)), timeout=30) as upstream:
+    with (
+        client,
+        suppress(OSError),
+        socket.create_connection((host, int(port)), timeout=PATIENCE_S) as upstream,
+    ):
         request = _receive_request(client)
         if not request:
             return
@@ -79,6 +87,8 @@ def _handle(proxy: Proxy, client: socket.socket, server: str) -> None:
         if isinstance(step, bytes):
             client.sendall(step)
             return
+        if proxy.held is not None and request.startswith(b"POST"):
+            proxy.held.wait(PATIENCE_S)
         if step != RESET:
             upstream.sendall(request)
         if callable(step):

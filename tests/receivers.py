@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests import PATIENCE_S
+
 
 @dataclass
 class Receiver:
@@ -26,7 +28,7 @@ class Receiver:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook"
 
-    def next(self, seconds: float = 30) -> tuple[dict[str, str], bytes]:
+    def next(self, seconds: float = PATIENCE_S) -> tuple[dict[str, str], bytes]:
         """Headers in lower case, and the body."""
         return self.came.get(timeout=seconds)
 
@@ -41,7 +43,7 @@ def receiving() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             status = receiver.statuses.pop(0) if receiver.statuses else 200
             receiver.came.put(({k.lower(): v for k, v in self.headers.items()}, body))
-            receiver.ready.wait(60)
+            receiver.ready.wait(PATIENCE_S)
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", "/elsewhere")

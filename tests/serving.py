@@ -18,7 +18,7 @@ from producer.api.keys.authentication import LocalAccess
 from producer.api.load.connections import ConnectionLimits
 from producer.api.server import Server, listen
 from schema.settings import ApiSettings, load, load_api
-from tests import described
+from tests import PATIENCE_S, described
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates takes 30 ms a client
 _MANY = ConnectionLimits(1_000, 1_000)
@@ -48,7 +48,7 @@ def serving(
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -98,6 +98,11 @@ def client(address: str, key: str | None = THIS_MACHINE) -> Iterator[httpx.Clien
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     hooks = {"response": [described.check]}
     with httpx.Client(
-        base_url=address, headers=headers, timeout=30, trust_env=False, event_hooks=hooks, verify=_NO_TLS
+        base_url=address,
+        headers=headers,
+        timeout=PATIENCE_S,
+        trust_env=False,
+        event_hooks=hooks,
+        verify=_NO_TLS,
     ) as opened:
         yield opened

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,21 @@ import numpy as np
 import psutil
 import pytest
 
+from producer.images.digits import read_digits
+from producer.images.imageset import ImageSet
+from producer.networks.choose import get_or_install_network
+from producer.stack.stack import Stack
+from schema.database import Database, engine
+from schema.settings import load
+from tests import PATIENCE_S
 from tests.conftest import ROOT, annealq
-from tests.once import made_once
 
 QUICK = {  # leases and patience short enough for tests that kill things
     "ANNEALQ_WORKER_LEASE_S": "2",
     "ANNEALQ_WORKER_RETRY_BASE_S": "0.2",
     "ANNEALQ_WORKER_REHINT_S": "5",
     "ANNEALQ_WORKER_REHINT_IDLE_S": "1",
-    "ANNEALQ_WORKER_RECONCILE_EVERY_S": "0.2",
+    "ANNEALQ_WORKER_RECONCILE_EVERY_S": "0.5",  # at 0.2 s its passes take a good part of the processor
     "ANNEALQ_WORKER_LEADER_LEASE_S": "2",
     "ANNEALQ_WORKER_MAX_ATTEMPTS": "1000",
 }
@@ -49,34 +55,30 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 
 @pytest.fixture(scope="session")
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    return data.images.astype(np.uint8), data.target.astype(np.int64)
+    found = read_digits()
+    assert found.labels is not None
+    return found.images, found.labels
 
 
 @pytest.fixture(scope="session")
 def digits_file(tmp_path_factory: pytest.TempPathFactory, digits: tuple[np.ndarray, np.ndarray]) -> str:
-    """The digits as a file: reading it takes a second less than importing scikit-learn in every command."""
+    """The digits as a file."""
     path = tmp_path_factory.mktemp("data") / "digits.npz"
     np.savez(path, images=digits[0], labels=digits[1])
     return str(path)
 
 
 @pytest.fixture(scope="session")
-def trained_home(tmp_path_factory: pytest.TempPathFactory, digits_file: str) -> Path:
-    """A home with `digits@1`, trained through the queue by the command line, shortly."""
-
-    def train(home: Path) -> None:
-        done = annealq(
-            *("networks", "train", "digits", "--data", digits_file, "--epochs", "8", "--embedded", "--json"),
-            env={"ANNEALQ_HOME": str(home), **QUICK},
-            timeout=200,
-        )
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["state"] == "ready"
-
-    return made_once(tmp_path_factory, "trained", train)
+def trained_home(
+    tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Path, digits: tuple[np.ndarray, np.ndarray]
+) -> Path:
+    """A home with `digits@1`, the network that is shipped."""
+    home = tmp_path_factory.mktemp("trained")
+    shutil.copy(_sqlite_template, home / "annealq.db")
+    database = Database(f"sqlite:///{home / 'annealq.db'}")
+    get_or_install_network(database, ImageSet("digits", *digits, None, None), "digits")
+    database.dispose()
+    return home
 
 
 @pytest.fixture
@@ -115,21 +117,41 @@ class Up:
 
 
 @contextmanager
+def own_stack(home: Path) -> Iterator[None]:
+    """Broker, worker and reconciler on a home, owned by this process: half the start of `annealq up`."""
+    with Stack(load(home=home), workers=2):
+        yield
+
+
+@contextmanager
 def running_stack(home: Path, *options: str) -> Iterator[Up]:
     """`annealq up` on a home, stopped by Ctrl-C in the end."""
     command = [sys.executable, "-m", "producer.cli", "up", *options]
     with (home / "up.log").open("a") as log:
         owner = subprocess.Popen(command, cwd=ROOT, stderr=log, stdout=log, text=True, env=os.environ.copy())
     try:
-        wait_for(lambda: (home / "up.log").read_text().count("annealq is up") > 0, "the stack to be up", 30)
+        wait_for(lambda: (home / "up.log").read_text().count("annealq is up") > 0, "the stack to be up")
         yield Up(owner, home)
     finally:
         if owner.poll() is None:
             owner.send_signal(signal.SIGINT)
-        owner.wait(40)
+        owner.wait(PATIENCE_S)
 
 
-def wait_for(happened: Callable[[], bool], what: str, seconds: float = 60) -> None:
+@contextmanager
+def stored(home: Path) -> Iterator[Any]:
+    """A connection to the database of ``home``, by the SQLite that annealq has in this process.
+
+    Python's own is another one: if it closes a file here, the locks of the other are lost. Then a process
+    may delete the log under a `runs watch` of this process, which never sees any news.
+    """
+    opened = engine.create(engine.parse(f"sqlite:///{home / 'annealq.db'}"), 1)
+    with closing(opened.raw_connection()) as connection:
+        yield connection.driver_connection
+    opened.dispose()
+
+
+def wait_for(happened: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
     """Wait for something that other processes bring about; fails naming it."""
     deadline = time.monotonic() + seconds
     while not happened():

@@ -111,7 +111,7 @@ def ip(*words: str) -> None:
 
 
 @contextmanager
-def postgresql_on(host: Host) -> Iterator[str]:
+def postgresql_on(host: Host, fsync: str = "off") -> Iterator[str]:
     """A PostgreSQL server on a host, which lets in whoever is on its network; yields the URL."""
     binaries = _postgresql_binaries()
     if binaries is None:
@@ -125,7 +125,7 @@ def postgresql_on(host: Host) -> Iterator[str]:
         subprocess.run(made, user=NOBODY, group=NOBODY, check=True, capture_output=True, cwd="/")
         with (data / "pg_hba.conf").open("a") as rules:
             rules.write(f"host all all {host.address}/24 trust\n")
-        options = ("-c", f"listen_addresses={host.address}", "-c", "fsync=off", "-k", str(folder))
+        options = ("-c", f"listen_addresses={host.address}", "-c", f"fsync={fsync}", "-k", str(folder))
         server = host.start([str(binaries / "postgres"), "-D", str(data), *options], user=NOBODY)
         yield f"postgresql+psycopg://postgres@{host.address}/postgres"
     finally:

@@ -29,6 +29,7 @@ from schema.settings import Settings, load
 from schema.shapes import ImageShape
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS, ProblemState, RunState
 from schema.tables import Batch, Classification, Event, Network, Problem, Run
+from tests import PATIENCE_S
 from tests.acceptance.conftest import QUICK
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import some_images, working_network
@@ -100,7 +101,7 @@ class Night:
             query = select(func.count()).where(Problem.state == ProblemState.ANSWERED)
             return session.execute(query).scalar_one()
 
-    def finish(self, run: int, seconds: float = 60) -> dict[str, Any]:
+    def finish(self, run: int, seconds: float = PATIENCE_S) -> dict[str, Any]:
         """Wait until a run is done, by itself; returns its statistics."""
         deadline = time.monotonic() + seconds
         while (state := self.state(run)) not in FINISHED_RUNS:

@@ -26,7 +26,8 @@ from schema.database import Database
 from schema.parameters import Parameters, Solver
 from schema.settings import load
 from schema.states import RunState
-from tests.acceptance.conftest import QUICK, running_stack, show, wait_for
+from tests import PATIENCE_S
+from tests.acceptance.conftest import QUICK, own_stack, show, wait_for
 from tests.conftest import ROOT, annealq
 from tests.receivers import receiving
 
@@ -54,13 +55,13 @@ def served(home: Path) -> Iterator[str]:
     with log.open("w") as file:
         server = subprocess.Popen(command, cwd=ROOT, stderr=file, stdout=file, env=environment)
     try:
-        wait_for(lambda: "annealq serves at" in log.read_text() or server.poll() is not None, "the API", 60)
+        wait_for(lambda: "annealq serves at" in log.read_text() or server.poll() is not None, "the API")
         found = re.search(r"serves at (http://[^;]+);", log.read_text())
         assert found is not None, log.read_text()
         yield found[1]
     finally:
         server.terminate()
-        code = server.wait(20)
+        code = server.wait(PATIENCE_S)
     assert code in (0, -15), log.read_text()
 
 
@@ -69,7 +70,7 @@ def test_another_service_sends_images_and_reads_what_became_of_them(
 ) -> None:
     images, labels = digits[0][:200], digits[1][:200]
     made = json.loads(annealq("keys", "add", "service", "--json").stdout)
-    with receiving() as receiver, running_stack(empty), served(empty) as address:
+    with receiving() as receiver, own_stack(empty), served(empty) as address:
         with Client(address, "aq_wrong") as stranger, pytest.raises(RequestRejected, match="not valid"):
             stranger.run(1)
         with Client(address, made["key"]) as client:
@@ -121,7 +122,7 @@ def test_a_plain_celery_message_and_rows_are_enough(
     monkeypatch.setenv("ANNEALQ_WORKER_RECONCILE_EVERY_S", "600")  # it would do without the message
     settings = load()
     found = ImageSet("digits", digits[0][:20], digits[1][:20], None, None)
-    with running_stack(empty):
+    with own_stack(empty):
         database = Database(settings.database_url)
         network = choose.get_or_install_network(database, found, "digits")
         parameters, options = Parameters(reads=10), RunOptions(key="a")

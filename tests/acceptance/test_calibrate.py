@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.acceptance.conftest import running_stack
-from tests.conftest import annealq
+from tests.acceptance.conftest import own_stack, stored
+from tests.conftest import annealq_process
 
 Digits = tuple[np.ndarray, np.ndarray]
 
 
 def rows(home: Path) -> list[int]:
-    with sqlite3.connect(home / "annealq.db") as connection:
+    with stored(home) as connection:
         tables = ("runs", "batches", "problems", "sample_sets", "calibrations")
         return [connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables]  # noqa: S608
 
@@ -33,9 +32,9 @@ def halves(tmp_path: Path, digits: Digits) -> tuple[str, str]:
 @pytest.mark.slow
 def test_calibrate_then_classify_then_score_again(home: Path, halves: tuple[str, str]) -> None:
     validation, test = halves
-    with running_stack(home):
+    with own_stack(home):
         command = ("networks", "calibrate", "digits", "--data", validation, "--reads", "50")
-        done = annealq(*command, "--test", test, "--json")
+        done = annealq_process(*command, "--test", test, "--json")
         assert done.returncode == 0, done.stderr
         assert "100 of the 100 images are among those the network was trained on" in done.stderr
         fitted = json.loads(done.stdout)
@@ -44,10 +43,10 @@ def test_calibrate_then_classify_then_score_again(home: Path, halves: tuple[str,
         assert fitted["accuracy"] > 0.9
         assert fitted["parameters"]["reads"] <= 50
 
-        done = annealq("classify", test, "--network", "digits", "--seed", "3", "--json")
+        done = annealq_process("classify", test, "--network", "digits", "--seed", "3", "--json")
         assert done.returncode == 0, done.stderr
         run = json.loads(done.stdout)
-        told = annealq("runs", "show", str(run["run_id"])).stdout
+        told = annealq_process("runs", "show", str(run["run_id"])).stdout
         assert f"by calibration {fitted['calibration_id']}: lam " in told
         assert run["calibrated_by"] == fitted["calibration_id"]
         assert run["parameters"] == {**fitted["parameters"], "seed": 3}
@@ -55,10 +54,10 @@ def test_calibrate_then_classify_then_score_again(home: Path, halves: tuple[str,
         assert "used for calibration" not in " ".join(done.stderr.split())
         assert run["accuracy"] > 0.9
 
-        mixed = annealq("classify", validation, "--network", "digits", "--reads", "7", "--json")
+        mixed = annealq_process("classify", validation, "--network", "digits", "--reads", "7", "--json")
         assert "100 of the 100 images were used for calibration" in " ".join(mixed.stderr.split())
         assert json.loads(mixed.stdout)["parameters"] == {**fitted["parameters"], "reads": 7}
-        plain = annealq(
+        plain = annealq_process(
             "classify", test, "--network", "digits", "--no-calibration", "--reads", "30", "--json"
         )
         assert "calibration" not in plain.stderr
@@ -66,7 +65,7 @@ def test_calibrate_then_classify_then_score_again(home: Path, halves: tuple[str,
         assert (run["calibrated_by"], run["parameters"]["lam"]) == (None, None)
 
         before = rows(home)
-        done = annealq(
+        done = annealq_process(
             *("runs", "rescore", str(run["run_id"]), "--rule", "boltzmann", "--beta", "0.5"),
             *("--reads", "10", "--json"),
         )
@@ -77,10 +76,10 @@ def test_calibrate_then_classify_then_score_again(home: Path, halves: tuple[str,
         assert again["statistics"]["sampling_seconds"] == 0
         assert again["accuracy"] > 0.85
         assert [now - then for now, then in zip(rows(home), before, strict=True)] == [1, 1, 0, 0, 0]
-    text = annealq("runs", "show", str(again["run_id"])).stdout
+    text = annealq_process("runs", "show", str(again["run_id"])).stdout
     assert "boltzmann, beta 0.5" in text
     assert f"those of run {run['run_id']}" in text
-    assert "calibrations, newest first" in annealq("networks", "show", "digits").stdout
+    assert "calibrations, newest first" in annealq_process("networks", "show", "digits").stdout
 
 
 @pytest.mark.slow
@@ -100,10 +99,10 @@ def test_bad_input_is_named_and_leaves_nothing(home: Path, tmp_path: Path, halve
         "fraction is 2.0": (("runs", "rescore", "99", "--fraction", "2"), 2),
         "beta is 0.0": (("runs", "rescore", "99", "--beta", "0"), 2),
     }
-    with running_stack(home):
+    with own_stack(home):
         before = rows(home)
         for message, (arguments, code) in cases.items():
-            done = annealq(*arguments)
+            done = annealq_process(*arguments)
             assert done.returncode == code, (message, done.stdout, done.stderr)
             assert message in done.stderr.replace("\n", " "), (message, done.stderr)
             assert "Traceback" not in done.stderr

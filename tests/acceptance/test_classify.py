@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import json
-import sqlite3
 import struct
 from pathlib import Path
 
@@ -14,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.acceptance.conftest import running_stack, show
+from tests.acceptance.conftest import own_stack, running_stack, show, stored
 from tests.conftest import administer, annealq, named
 
 Digits = tuple[np.ndarray, np.ndarray]
 
 
 def rows(home: Path, table: str) -> int:
-    with sqlite3.connect(home / "annealq.db") as connection:
+    with stored(home) as connection:
         return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
 
 
@@ -51,7 +50,7 @@ def write_every_kind(folder: Path, images: np.ndarray, labels: np.ndarray) -> di
 def test_every_kind_of_source_gives_the_same_answer(home: Path, tmp_path: Path, digits: Digits) -> None:
     images, labels = digits[0][:40], digits[1][:40]
     right = {}
-    with running_stack(home):
+    with own_stack(home):
         for kind, source in write_every_kind(tmp_path, images, labels).items():
             done = annealq("classify", source, "--reads", "20", "--json")
             assert done.returncode == 0, (kind, done.stderr)
@@ -94,7 +93,7 @@ def test_one_command_embedded_from_an_idle_home(home: Path) -> None:
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_reads_however_batches_are_cut(home: Path, digits_file: str) -> None:
-    with running_stack(home):
+    with own_stack(home):
         ids = []
         for size in ("10", "35"):
             command = ("classify", digits_file, "-l", "70", "-r", "30", "--batch-size", size)
@@ -109,7 +108,7 @@ def test_the_same_seed_gives_the_same_reads_however_batches_are_cut(home: Path, 
 def test_runs_are_listed_shown_exported_and_watched_later(
     home: Path, tmp_path: Path, digits_file: str
 ) -> None:
-    with running_stack(home):
+    with own_stack(home):
         detached = annealq("classify", digits_file, "-l", "60", "-r", "20", "--detach", "--json")
         run = json.loads(detached.stdout)["run_id"]
         watched = annealq("runs", "watch", str(run))
@@ -132,7 +131,7 @@ def test_runs_are_listed_shown_exported_and_watched_later(
 
 @pytest.mark.slow
 def test_the_exact_solver_agrees_with_the_local_one(home: Path, digits_file: str) -> None:
-    with running_stack(home):
+    with own_stack(home):
         found = {}
         for solver in ("local", "exact"):
             done = annealq("classify", digits_file, "-l", "100", "-s", solver, "--json")
@@ -179,7 +178,7 @@ def test_nothing_half_written_after_bad_input(home: Path, tmp_path: Path, digits
         "limit is 0": (good, "--limit", "0"),
         "batch size": (good, "--batch-size", "0"),
     }
-    with running_stack(home):
+    with own_stack(home):
         before = rows(home, "runs"), rows(home, "batches"), rows(home, "events")
         for message, arguments in cases.items():
             done = annealq("classify", *arguments)
@@ -199,7 +198,7 @@ def test_a_broker_that_is_not_there_is_named_with_the_way_out(home: Path, digits
 
 
 def test_a_newer_database_is_refused(home: Path, digits_file: str) -> None:
-    with sqlite3.connect(home / "annealq.db") as connection:
+    with stored(home) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     for command in (("runs", "list"), ("up",), ("classify", digits_file, "--embedded")):
         done = annealq(*command)
@@ -232,7 +231,7 @@ def test_damaged_samples_fail_their_batch_and_the_others_are_kept(home: Path, di
         "--json",
     )
     assert annealq(*command, "--idempotency-key", "k").returncode == 0
-    with sqlite3.connect(home / "annealq.db") as connection:
+    with stored(home) as connection:
         # As if a crash had struck between sampling and scoring, and the disk had lost a byte.
         connection.executescript("""
             UPDATE batches SET state = 'sampled', scored_at = NULL;

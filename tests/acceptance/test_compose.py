@@ -20,11 +20,12 @@ import pytest
 import yaml
 
 from producer.stack.broker import find_binary
+from tests import PATIENCE_S
 from tests.conftest import ROOT, administer, named
 
 pytest.importorskip("torch", reason="a worker needs the worker extra")
 
-HEALTHY_S = 120.0
+HEALTHY_S = PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def started() -> Iterator[dict[str, subprocess.Popen[bytes]]]:
         process.terminate()
     for process in running.values():
         try:
-            process.wait(30)
+            process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
 
@@ -146,7 +147,7 @@ def test_the_services_classify(
         env=host.env(services["cli"]),
         capture_output=True,
         check=False,
-        timeout=250,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr.decode()
     run = json.loads(done.stdout)

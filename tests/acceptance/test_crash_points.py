@@ -26,6 +26,7 @@ from schema.parameters import Round, Solver, Visible
 from schema.shapes import ImageShape
 from schema.states import CalibrationState, NetworkState
 from schema.tables import Calibration, Network, Run
+from tests import PATIENCE_S
 from tests.acceptance.conftest import QUICK, wait_for
 from tests.acceptance.night import LEASE_S, PARAMETERS, Night, lasting_emulator, night
 from tests.integration.conftest import some_images
@@ -130,7 +131,7 @@ def test_a_run_survives_a_crash_at_every_point(database_url: str, tmp_path: Path
     ):
         run, network, calibration = at.enqueue(IMAGES, parameters=IN_ROUNDS), train(at), calibrate(at)
         on_features = train_on_features(at)
-        figures = at.finish(run, seconds=200)
+        figures = at.finish(run, seconds=2 * PATIENCE_S)
         wait_for(lambda: is_ready(at, network), "the network to be trained")
         wait_for(lambda: is_ready(at, on_features), "the network on features to be trained")
         wait_for(lambda: is_calibrated(at, calibration), "the calibration to be fitted")

@@ -16,7 +16,7 @@ import pytest
 
 from tests.acceptance.conftest import running_stack, show, wait_for
 from tests.browsers import opened_browser
-from tests.conftest import ROOT, annealq
+from tests.conftest import ROOT, annealq_process
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -56,7 +56,7 @@ def test_a_run_is_watched_and_cancelled(browser: Chrome, home: Path, digits_file
         return int(ask("document.querySelector('main .progress')?.getAttribute('aria-valuenow') ?? -1"))
 
     with running_stack(home), served(home) as address:
-        sent = annealq(
+        sent = annealq_process(
             *("classify", digits_file, "--reads", "400", "--sweeps", "400", "--batch-size", "20"),
             *("--detach", "--json"),
         )

@@ -16,7 +16,7 @@ RUN = (*COMMAND, "folded", "--tiles", "8", "--reads", "50", "--embedded")
 
 
 def show(*arguments: str) -> Any:
-    done = annealq(*arguments, "--json", timeout=200)
+    done = annealq(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -65,6 +65,6 @@ def test_options_that_a_solver_does_not_have_are_refused(
 
 def test_without_an_emulator_the_way_out_is_told(home: Path) -> None:
     command = [part for part in RUN if part not in ("--embedded", "emulator", "--solver")]
-    done = annealq(*command, "--solver", "dwave", "--embedded", env={"DWAVE_API_TOKEN": ""}, timeout=200)
+    done = annealq(*command, "--solver", "dwave", "--embedded", env={"DWAVE_API_TOKEN": ""})
     assert done.returncode == 2  # refused before anything is enqueued
     assert "DWAVE_API_TOKEN" in done.stderr + done.stdout

@@ -15,7 +15,7 @@ from tests.conftest import annealq
 def table1(home: Path) -> dict[str, Any]:
     # One thread: a network this small only loses by more of them.
     env = {"ANNEALQ_HOME": str(home), "ANNEALQ_WORKER_TRAINING_THREADS": "1"}
-    done = annealq("reproduce", "table1", "--quick", "--embedded", "--json", env=env, timeout=200)
+    done = annealq("reproduce", "table1", "--quick", "--embedded", "--json", env=env)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

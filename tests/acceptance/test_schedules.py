@@ -15,7 +15,7 @@ from schema.database import Database
 from schema.settings import load
 from schema.states import RunState
 from tests.acceptance.conftest import QUICK, Up, running_stack, wait_for
-from tests.conftest import annealq
+from tests.conftest import annealq_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -40,7 +40,7 @@ def database(home: Path) -> Iterator[Database]:
 def test_a_stack_makes_the_runs_of_its_schedules(home: Path, database: Database, digits_file: str) -> None:
     with running_stack(home, "--workers", "1") as up:
         request = ("classify", digits_file, "--limit", "20", "--reads", "5", "--window", "00:00-24:00")
-        added = annealq("schedules", "add", "nightly", "--cron", "0 22 1 1 *", "--", *request)
+        added = annealq_process("schedules", "add", "nightly", "--cron", "0 22 1 1 *", "--", *request)
         assert added.returncode == 0, added.stderr
         schedules.fire_now(database, "nightly")
         wait_for(lambda: len(done(database)) == 1, "the first run")
@@ -49,7 +49,7 @@ def test_a_stack_makes_the_runs_of_its_schedules(home: Path, database: Database,
         killed.wait(10)
         schedules.fire_now(database, "nightly")
         wait_for(lambda: len(done(database)) == 2, "the run of the scheduler that came after")
-        shown = json.loads(annealq("schedules", "show", "nightly", "--json").stdout)
+        shown = json.loads(annealq_process("schedules", "show", "nightly", "--json").stdout)
     assert [one["state"] for one in shown["firings"]] == ["enqueued", "enqueued"]
     assert len({one["run_id"] for one in shown["firings"]}) == 2
 

@@ -19,7 +19,7 @@ from schema.database import Database
 from schema.settings import socket_path
 from schema.tables import Base
 from tests.acceptance.conftest import QUICK, Up, running_stack, wait_for
-from tests.conftest import annealq
+from tests.conftest import annealq_process
 from tests.emulators import Emulator
 
 FROM_ENVIRONMENT = "SECRET-environment-7f3b9c1d5e"
@@ -85,7 +85,7 @@ def test_the_token_is_found_nowhere(
 
 def run(*arguments: str, code: int, words: str) -> tuple[str, str]:
     """All that a command prints; it must end with this code and say so."""
-    done = annealq(*arguments, timeout=200)
+    done = annealq_process(*arguments, timeout=200)
     assert done.returncode == code, done.stderr
     assert words in done.stdout + done.stderr
     return done.stdout, done.stderr

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.acceptance.conftest import running_stack
+from tests.acceptance.conftest import own_stack
 from tests.conftest import DATA, annealq
 
 EUROSAT = DATA / "eurosat_rgb.npz"
@@ -37,7 +37,7 @@ def test_vectors(home: Path, tmp_path: Path, digits: Digits) -> None:
     vectors = (300.0 + 10.0 * mixed).astype(np.float64)
     np.savez(tmp_path / "v.npz", x_train=vectors[:1200], y_train=labels[:1200], x_test=vectors[1200:])
     np.savetxt(tmp_path / "labels.txt", labels[1200:], fmt="%d")
-    with running_stack(home):
+    with own_stack(home):
         said = trained("--data", f"{tmp_path}/v.npz:train", "--epochs", "8")
         assert "1,200 turned from float64 to float32; rows are read as vectors of 64 values" in said
         refused = annealq("classify", f"{tmp_path}/v.npz:test")
@@ -57,7 +57,7 @@ def test_photographs_of_many_sizes(home: Path, tmp_path: Path) -> None:
         folder = tmp_path / ("train" if k < 60 else "test") / ("green" if is_green else "red")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / f"{k}.png")
-    with running_stack(home):
+    with own_stack(home):
         trained("--data", str(tmp_path / "train"), "--epochs", "10")
         run = classified(str(tmp_path / "test"))
         assert (run["images"], run["accuracy"] > 0.9) == (20, True)
@@ -67,6 +67,6 @@ def test_photographs_of_many_sizes(home: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not EUROSAT.exists(), reason=f"{EUROSAT} is not there")
 def test_satellite_pictures(home: Path) -> None:
-    with running_stack(home):
+    with own_stack(home):
         trained("--data", f"{EUROSAT}:train", "--limit", "800", "--epochs", "5")
         assert classified(f"{EUROSAT}:test", "--limit", "200")["accuracy"] > 0.25  # of ten classes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.acceptance.conftest import QUICK
-from tests.conftest import annealq
+from tests.conftest import annealq_process
 from tests.onnx_models import encoded, pictures
 
 LAYERS = """
@@ -59,20 +59,22 @@ def test_a_source_is_left_out_from_the_command_line(
     np.savez(tmp_path / "test.npz", x=vectors[900:960], y=digits[1][900:960])
     (tmp_path / "halves.toml").write_text(LAYERS)
     layers = ("--architecture", str(tmp_path / "halves.toml"), "--data", str(tmp_path / "train.npz"))
-    done = annealq("networks", "train", *layers, "--as", "vectors", "--embedded", "--json", timeout=200)
+    done = annealq_process(
+        "networks", "train", *layers, "--as", "vectors", "--embedded", "--json", timeout=200
+    )
     assert done.returncode == 0, done.stderr
     table = json.loads(done.stdout)["metrics"]["sources"]
     assert [row["name"] for row in table["rows"]] == ["upper", "lower"]
     assert all(table["all"] > row["without"] > 0.3 for row in table["rows"])
 
     test = (str(tmp_path / "test.npz"), "--as", "vectors", "--reads", "30")
-    done = annealq("classify", *test, "--without", "upper", "--embedded", "--json")
+    done = annealq_process("classify", *test, "--without", "upper", "--embedded", "--json")
     assert done.returncode == 0, done.stderr
     run = json.loads(done.stdout)
     assert run["parameters"]["without"] == ["upper"]
     assert table["all"] > run["accuracy"] > 0.3
 
-    done = annealq("classify", *test, "--without", "upper", "--without", "lower")
+    done = annealq_process("classify", *test, "--without", "upper", "--without", "lower")
     assert done.returncode == 2
     assert "without lower, upper network 'halves' has no source left: name fewer" in done.stderr
 
@@ -88,22 +90,22 @@ def test_two_backbones_and_pixels_are_trained_and_classified_by_real_workers(
     np.savez(tmp_path / "test.npz", images=test.images, labels=test.labels)
     for seed, name in enumerate(("small", "large")):
         (tmp_path / f"{name}.onnx").write_bytes(encoded(seed, features=8 + seed))
-        done = annealq("backbones", "import", str(tmp_path / f"{name}.onnx"), "--size", "32")
+        done = annealq_process("backbones", "import", str(tmp_path / f"{name}.onnx"), "--size", "32")
         assert done.returncode == 0, done.stderr
     layers = str(tmp_path / "layers.toml")
     chosen = ("--backbone", "small", "--backbone", "large", "--source", "pixels")
     data = ("--data", str(tmp_path / "train.npz"))
-    done = annealq("networks", "new", *chosen, *data, "--name", "seen", "--out", layers)
+    done = annealq_process("networks", "new", *chosen, *data, "--name", "seen", "--out", layers)
     assert done.returncode == 0, done.stderr
     train_ = ("networks", "train", "--architecture", layers, *data, "--epochs", "10")
-    done = annealq(*train_, "--embedded", "--json", timeout=200)
+    done = annealq_process(*train_, "--embedded", "--json", timeout=200)
     assert done.returncode == 0, done.stderr
     table = json.loads(done.stdout)["metrics"]["sources"]
     assert [row["name"] for row in table["rows"]] == ["small", "large", "pixels"]
 
     given = (str(tmp_path / "test.npz"), "--network", "seen", "--reads", "30", "--embedded", "--json")
     for without in ((), ("--without", "small", "--without", "pixels")):
-        done = annealq("classify", *given, *without)
+        done = annealq_process("classify", *given, *without)
         assert done.returncode == 0, done.stderr
         run = json.loads(done.stdout)
         assert run["accuracy"] > 0.5

@@ -25,6 +25,7 @@ from producer.stack.stack import Interrupted, Stack, running_pid
 from producer.stack.supervisor import RestartPolicy
 from schema.errors import StackError, StackRunning
 from schema.settings import Settings, load, socket_path
+from tests import PATIENCE_S
 
 QUEUE = "waiting"
 # Runs a stack until it is told to stop, as a command does; its children come as JSON: name -> shell script.
@@ -131,12 +132,12 @@ def finish(owner: subprocess.Popen[str]) -> None:
     """Let it clean up if it still can: what its children started would outlive a kill."""
     owner.terminate()
     try:
-        owner.wait(5)
+        owner.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         owner.kill()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not so within {seconds} s"
@@ -181,7 +182,7 @@ def test_a_signal_stops_everything_in_order(settings: Settings, number: signal.S
         pids = stack.pids()
         assert running_pid(settings.home) == stack.owner.pid
         stack.owner.send_signal(number)
-        assert stack.owner.wait(10) == 128 + number
+        assert stack.owner.wait(PATIENCE_S) == 128 + number
         assert_all_gone(stack, pids, within=0)
         assert (settings.home / "worker.tidy").exists()
         assert not stack.socket.exists()
@@ -192,7 +193,7 @@ def test_a_signal_that_arrives_twice_still_leaves_time_to_finish(settings: Setti
         stack.owner.send_signal(signal.SIGINT)
         stack.heard("stopping")
         stack.owner.send_signal(signal.SIGINT)
-        assert stack.owner.wait(10) == 130
+        assert stack.owner.wait(PATIENCE_S) == 130
         assert (settings.home / "worker.tidy").exists()
 
 
@@ -200,7 +201,7 @@ def test_after_the_grace_the_deaf_are_killed_with_all_they_started(settings: Set
     with owned(settings, grace=0.5, worker=DEAF) as stack:
         pids = [*stack.pids(), read_pid(settings.home / "worker.child")]
         stack.owner.send_signal(signal.SIGTERM)
-        assert stack.owner.wait(10) == 143
+        assert stack.owner.wait(PATIENCE_S) == 143
         assert_all_gone(stack, pids, within=0.5)
 
 
@@ -211,7 +212,7 @@ def test_a_second_request_ends_the_grace(settings: Settings) -> None:
         stack.heard("stopping")
         time.sleep(0.6)  # what comes within half a second is taken for the same request
         stack.owner.send_signal(signal.SIGINT)
-        assert stack.owner.wait(5) == 143
+        assert stack.owner.wait(PATIENCE_S) == 143
         assert_all_gone(stack, pids, within=0)
         assert not stack.socket.exists()
 
@@ -323,7 +324,7 @@ def test_a_killed_child_is_restarted_and_still_ends_well(settings: Settings, bus
         wait_until(lambda: stack.pid("worker") != first)
         pids = stack.pids()
         stack.owner.send_signal(signal.SIGTERM)
-        assert stack.owner.wait(10) == 143
+        assert stack.owner.wait(PATIENCE_S) == 143
         # A parent-death signal from a thread that ended early would have killed it instead.
         assert (settings.home / "worker.tidy").exists()
         assert_all_gone(stack, pids, within=0)

@@ -24,7 +24,8 @@ from schema.database import Database
 from schema.errors import StorageError
 from schema.settings import Settings, load, socket_path
 from schema.tables import Leader
-from tests.conftest import annealq
+from tests import PATIENCE_S
+from tests.conftest import annealq_process
 
 pytest.importorskip("torch", reason="a worker needs the worker extra")
 
@@ -35,7 +36,7 @@ from schema.settings import load
 with Stack(load(), workers=2, on_event=lambda line: print(line, flush=True)) as stack:
     raise SystemExit(128 + stack.wait())
 """
-BOOT_S = 90  # torch takes seconds to import, and tests share the processors
+BOOT_S = PATIENCE_S
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_worker_and_reconciler_come_up_and_go(settings: Settings, number: signal
             assert all(map(is_alive, pids))
             assert set(pids) > set(wait_for_workers(settings, {"waiting"}, 2))
             owner.send_signal(number)
-            assert owner.wait(30) == {signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+            assert owner.wait(PATIENCE_S) == {signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
         finally:
             owner.kill()
     deadline = time.monotonic() + (20.0 if number == signal.SIGKILL else 0.0)
@@ -139,7 +140,7 @@ def test_a_setting_that_is_wrong_is_named_and_nothing_starts(settings: Settings,
     settings.home.mkdir(mode=0o700)
     migrations.upgrade(settings.database_url)
     env = {**environment(settings), "ANNEALQ_WORKER_LEASE_S": "soon"}
-    done = annealq(command, env=env, timeout=BOOT_S)
+    done = annealq_process(command, env=env, timeout=BOOT_S)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ANNEALQ_WORKER_LEASE_S, or ")

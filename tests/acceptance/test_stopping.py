@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -25,9 +24,9 @@ from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, NetworkState
 from schema.tables import Batch, Event, Network, Problem
-from tests.acceptance.conftest import QUICK, running_stack, wait_for
+from tests.acceptance.conftest import QUICK, running_stack, stored, wait_for
 from tests.acceptance.night import PARAMETERS, Night, lasting_emulator, night
-from tests.conftest import ROOT, annealq
+from tests.conftest import ROOT, annealq_process
 from tests.integration.conftest import some_images
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -151,7 +150,7 @@ def held(home: Path) -> list[str]:
     """The states of all batches."""
     if not (home / "annealq.db").exists():
         return []
-    with sqlite3.connect(home / "annealq.db", timeout=30) as connection:
+    with stored(home) as connection:
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'batches'").fetchone()
         return (
             [one for (one,) in connection.execute("SELECT state FROM batches ORDER BY id")] if known else []
@@ -180,7 +179,7 @@ def test_an_interrupted_command_leaves_nothing_running_and_nothing_held(
     assert family_of(home) == []
     assert held(home) == ["pending", "pending"]
     with running_stack(home) as up:
-        done = annealq("runs", "watch", "1", "--json", timeout=250)
+        done = annealq_process("runs", "watch", "1", "--json", timeout=250)
         assert done.returncode == 0, done.stderr
         up.owner.send_signal(number)
         assert up.owner.wait(20) in (0, 128 + number)

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.conftest import running_stack, show, wait_for
-from tests.conftest import annealq
+from tests.conftest import annealq_process
 
 RUN = ("classify", "digits", "--limit", "24", "--network", "digits", "--solver", "emulator", "--visible")
 OPTIONS = ("folded", "--tiles", "8", "--reads", "50", "--batch-size", "12", "--json")
@@ -64,7 +64,7 @@ def test_workers_tell_what_they_do(home: Path, monkeypatch: pytest.MonkeyPatch) 
         wait_for(lambda: log.exists() and "metrics are served" in log.read_text(), "the figures", 60)
         served = next(line for line in lines(log) if line["event"] == "metrics are served")
         assert served["host"] == "127.0.0.1"
-        done = annealq(*RUN, *OPTIONS, timeout=200)
+        done = annealq_process(*RUN, *OPTIONS, timeout=200)
         assert done.returncode == 0, done.stderr
         run = show(json.loads(done.stdout)["run_id"])
         found = figures(f"http://127.0.0.1:{served['port']}")

@@ -42,6 +42,7 @@ from worker.pipeline.sample_sets.compute import compute_sample_sets
 from worker.pipeline.score_batch import score_batch
 from worker.pipeline.train import train_network
 from worker.scheduling.dispatch import dispatch
+from worker.tasks import sample_and_score
 
 Cli = Callable[..., str]
 
@@ -191,6 +192,9 @@ def work_off_but(context: Context, left: Task, *messages: Message) -> list[Messa
         message = waiting.popleft()
         if message.task is left:
             kept.append(message)
+        elif message.task is Task.SAMPLE_BATCH and left is Task.AGGREGATE_BATCH:
+            if (sampled := sample_batch(context, message.row)) is not None:
+                kept.append(Message(left, sampled))
         elif message.task is Task.DISPATCH:
             dispatch(context.database, context.settings, outbox)
         else:
@@ -201,7 +205,7 @@ def work_off_but(context: Context, left: Task, *messages: Message) -> list[Messa
 
 USE_CASES: dict[Task, Callable[[Context, int], None]] = {
     Task.COMPUTE_FEATURES: compute_features,
-    Task.SAMPLE_BATCH: sample_batch,
+    Task.SAMPLE_BATCH: sample_and_score,
     Task.AGGREGATE_BATCH: score_batch,
     Task.AGGREGATE_RUN: finish_run,
     Task.PLAN_CALIBRATION: plan_calibration,

@@ -44,7 +44,8 @@ def test_a_file_is_imported_once(cli: Cli, database: Database, file: Path) -> No
 def test_a_first_import_makes_the_database_of_an_empty_home(file: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     done = annealq("backbones", "import", file, "--json", env={"ANNEALQ_HOME": str(home)})
-    assert (done.returncode, json.loads(done.stdout)["name"]) == (0, "tiny")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "tiny"
     assert (home / "annealq.db").stat().st_mode & 0o077 == 0
     assert "tiny" in annealq("backbones", "list", env={"ANNEALQ_HOME": str(home)}).stdout
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from producer.cli import app
 from schema.errors import DatabaseOutdated
-from tests.conftest import annealq
+from tests.conftest import annealq_process
 from tests.integration.commands.test_hostile import COMMANDS
 
 _SHOW = [name for name in COMMANDS if name.endswith((" list", " chips")) or name == "plan"]
@@ -33,7 +33,7 @@ def test_an_empty_home_says_how_to_start(command: str) -> None:
 
 def test_a_wrong_setting_of_the_emulator_ends_a_stack_with_one_line() -> None:
     pytest.importorskip("dimod", reason="an emulator needs the emulator extra")
-    done = annealq("up", "--emulator", env={"ANNEALQ_EMULATOR_CHIPS": "foo"})
+    done = annealq_process("up", "--emulator", env={"ANNEALQ_EMULATOR_CHIPS": "foo"})
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 1
     assert "cannot start: unknown chip 'foo'; available: " in line

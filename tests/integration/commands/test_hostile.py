@@ -30,10 +30,11 @@ from schema.database import Database
 from schema.parameters import Parameters, Solver
 from schema.shapes import ImageShape
 from schema.tables import Network
+from tests import PATIENCE_S
 from tests.integration.conftest import network_row, some_images
 
 _TABLE = tomllib.loads((Path(__file__).parent / "hostile.toml").read_text(encoding="utf-8"))
-_HANGS_S = 60  # far above what a loaded machine needs
+_HANGS_S = PATIENCE_S
 _CLASS_NAME = re.compile(
     r"\b[A-Z]\w*(Error|Exception|Warning)\b|\b(Refused|Unavailable|Offline|Uncertain):|Value error,"
 )

@@ -23,11 +23,12 @@ from schema.parameters import Parameters, Solver
 from schema.shapes import ImageShape
 from schema.states import RunState
 from schema.tables import Network, Run
+from tests import PATIENCE_S
 from tests.conftest import ROOT
 from tests.integration.conftest import network_row, some_images
 
 CONTINUES = "run 1 continues: `annealq runs watch 1`; `annealq runs cancel 1` cancels it"
-_LIMIT_S = 60.0
+_LIMIT_S = PATIENCE_S
 
 
 class Terminal:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import migrations
+from tests import PATIENCE_S
 
 ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
 HELP = "annealq emulator --help"
@@ -33,7 +34,9 @@ def test_output_is_never_a_traceback(line: str, code: int, says: str, tmp_path: 
     migrations.upgrade(url)
     command = f'annealq() {{ {sys.executable} -m producer.cli "$@"; }}; {line}'
     env = {**os.environ, **ASCII, "ANNEALQ_DATABASE_URL": url}
-    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, env=env, timeout=120)
+    done = subprocess.run(
+        ["bash", "-c", command], check=False, capture_output=True, env=env, timeout=PATIENCE_S
+    )
     text = done.stderr.decode("utf-8", errors="replace")
     assert done.returncode == code, text
     assert "Traceback" not in text

@@ -58,6 +58,7 @@ from tests.integration.rows import add_chip, add_embedding
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
+from worker.tasks import sample_and_score
 
 
 @dataclass(frozen=True)
@@ -360,8 +361,8 @@ def test_a_database_at_work_gives_no_finding(ward: Ward) -> None:
 
 
 def test_a_run_that_was_paused_and_ended_all_the_same_is_well(ward: Ward) -> None:
-    sample_batch(ward.context, 4)
-    sample_batch(ward.context, 5)
+    sample_and_score(ward.context, 4)
+    sample_and_score(ward.context, 5)
     control.pause(ward.database, 2)
     ward.work()
     assert_done(ward, 2)

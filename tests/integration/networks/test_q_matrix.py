@@ -14,6 +14,7 @@ from sqlalchemy import insert
 
 from producer.networks import q_matrix
 from producer.networks.versions import install
+from producer.stack import programs
 from schema.database import Database
 from schema.errors import AnnealqError, InputError
 from schema.network.architecture import preset
@@ -59,12 +60,14 @@ def test_what_goes_wrong_in_the_process_is_one_line(database: Database, settings
 
 
 def test_without_the_worker_s_libraries_it_says_what_to_install(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    network = install(database, tiny("digits5x5"), Origin.IMPORTED).id
+    monkeypatch.setattr(programs, "_forks", [])  # they have it
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     with pytest.raises(AnnealqError, match=r"No module named 'torch'.*pip install 'annealq\[worker\]'"):
-        q_matrix.compute(settings, 1)
+        q_matrix.compute(settings, network, patterns("digits5x5")[0][3])
 
 
 def test_show_draws(database: Database, cli: Cli, tmp_path: Path) -> None:

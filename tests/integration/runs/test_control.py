@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from celery.app.amqp import Queues
 from sqlalchemy import func, select, update
 
 from producer.networks.chosen import ChosenNetwork
@@ -15,23 +16,26 @@ from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
-from schema.messages import Message, Task
+from schema.messages import Message, Queue, Task, queue_names
 from schema.parameters import Parameters, Solver, Visible, solver_key
 from schema.settings import load as load_settings
 from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Breaker, Classification, Problem, Run, Spending
+from tests import PATIENCE_S
 from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import Cli, Clock, Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
 from tests.stopping import clear_shutdown
 from worker import reconcile
+from worker.celery import app
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
 from worker.process import shutdown
 from worker.records import spending
 from worker.scheduling import circuit_breaker
 from worker.scheduling.dispatch import choose_batches
+from worker.tasks import sample_and_score
 
 # Slow enough that a person is faster: a problem takes about 0.1 s of modelled time, and of ours.
 SLOW = ("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}")
@@ -146,7 +150,7 @@ def test_a_paused_run_collects_what_it_sent_and_goes_on_later(
     run = enqueue(context.database, working)
     under_way = start(context, pool, run)
     control.pause(context.database, run)
-    under_way.result(timeout=20)
+    under_way.result(timeout=PATIENCE_S)
     held = row(context, run)
     assert (held.state, held.paused_by) == (RunState.PAUSED, PausedBy.HAND)
     assert count(context, run, ProblemState.SENDING, ProblemState.SENT) == 0
@@ -172,7 +176,7 @@ def test_a_cancelled_run_withdraws_what_waits_at_the_solver(
     spent = control.cancel(context.database, run)
     assert spent.charged_us > 0
     assert spent.in_flight > 0
-    under_way.result(timeout=20)
+    under_way.result(timeout=PATIENCE_S)
     assert count(context, run, ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT) == 0
     assert count(context, run, ProblemState.CANCELLED) > 0
     assert_books_agree(context, emulator, before, run)
@@ -196,7 +200,7 @@ def test_what_a_dead_worker_left_of_a_cancelled_run_is_collected(
     run = enqueue(context.database, working)
     under_way = start(context, pool, run)
     shutdown.request()  # leaves problems with the solver, as a crash would
-    under_way.result(timeout=20)
+    under_way.result(timeout=PATIENCE_S)
     clear_shutdown()
     left = count(context, run, ProblemState.SENT)
     assert left > 0
@@ -211,15 +215,60 @@ def test_what_a_dead_worker_left_of_a_cancelled_run_is_collected(
     assert_books_agree(context, emulator, before, run)
 
 
-def test_a_worker_that_stops_hands_its_work_back_in_seconds(
+class _StoppingOutbox(Outbox):
+    """Asks its worker to stop with the first hint: that of the next batch, after one was sampled."""
+
+    def send(self, messages: Iterable[Message]) -> None:
+        super().send(messages)
+        shutdown.request()
+
+
+@pytest.fixture
+def queues() -> Iterator[Queues]:
+    """Queues of this process's worker; all of them afterwards."""
+    yield app.amqp.queues
+    app.amqp.queues.select(queue_names())
+
+
+@pytest.mark.parametrize(("stops", "only"), [(False, None), (True, None), (False, Queue.SAMPLE)])
+def test_a_batch_is_scored_where_it_was_sampled_unless_that_worker_stops_or_only_samples(
+    context: Context, working: ChosenNetwork, queues: Queues, stops: bool, only: Queue | None
+) -> None:
+    if only is not None:
+        queues.select([only])
+    parameters, options = Parameters(reads=10), RunOptions(batch_size=2)
+    run = enqueue_run(context.database, some_images(4), working, Solver.LOCAL, parameters, options).id
+    first, second = batches(context, run)
+    outbox = _StoppingOutbox() if stops else Outbox()
+    sample_and_score(Context(context.database, context.settings, outbox), first)
+    clear_shutdown()
+    with context.database.reading() as session:
+        state = session.execute(select(Batch.state).where(Batch.id == first)).scalar_one()
+    hints = [Message(Task.SAMPLE_BATCH, second)]
+    if stops or only is not None:
+        assert state is BatchState.SAMPLED
+        hints.append(Message(Task.AGGREGATE_BATCH, first))
+    else:
+        assert state is BatchState.SCORED
+    assert outbox.take() == hints
+
+
+def test_a_worker_that_stops_hands_its_work_back_and_waits_for_no_answer(
     context: Context, working: ChosenNetwork, emulator: Emulator, pool: ThreadPoolExecutor
 ) -> None:
     before = emulator.ledger()
     run = enqueue(context.database, working)
     under_way = start(context, pool, run)
+    emulator.break_down({"target": "answer", "kind": "delay", "delay_s": 3600.0})
     shutdown.request()
-    under_way.result(timeout=3)
+    under_way.result(timeout=PATIENCE_S)
     clear_shutdown()
+    emulator.break_down(clear=True)
+    with context.database.reading() as session:  # not since it lost patience with the solver
+        assert (
+            session.execute(select(Batch.error).where(Batch.run_id == run)).scalar()
+            == "the worker was stopped"
+        )
     assert count(context, run, ProblemState.SENT) > 0
     assert count(context, run, ProblemState.SENDING) == 0
     finish(context, run)
@@ -243,7 +292,7 @@ def test_a_budget_is_kept_by_all_workers_and_can_be_raised(
     first, second = batches(context, run)
     both = [pool.submit(sample_batch, who, one) for who, one in ((context, first), (others, second))]
     for one in both:
-        one.result(timeout=30)
+        one.result(timeout=PATIENCE_S)
     held = row(context, run)
     assert (held.state, held.paused_by) == (RunState.PAUSED, PausedBy.BUDGET)
     assert "--budget" in (held.pause_reason or "")

@@ -33,7 +33,7 @@ from worker import reconcile
 from worker.context import Context
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.sample_batch import sample_batch
-from worker.pipeline.score_batch import score_batch
+from worker.tasks import sample_and_score
 
 IMAGES = 25
 ROUNDS = (Round(30, 5.0, 0.4), Round(60, 2.0, 0.2))
@@ -140,7 +140,7 @@ def test_uncertain_images_are_read_again_and_all_reads_count(
             assert each.lowest_energy == pytest.approx(alone[image].lowest_energy)
             assert each.predicted == alone[image].predicted
         else:  # more reads only find lower energies
-            assert each.lowest_energy <= alone[image].lowest_energy + 1e-6
+            assert each.lowest_energy <= alone[image].lowest_energy + 1e-5
         if rounds == [2]:
             before = -1 if alone[image].predicted is None else alone[image].predicted
             assert each.earlier_predicted == before
@@ -246,11 +246,11 @@ def test_the_first_reads_of_an_image_may_end_in_a_later_round(
     assert {image: each.reads for image, each in found.items()} == {
         image: min(each.reads, reads) for image, each in before.items()
     }
-    # More reads only find lower energies.
+    # More reads only find lower energies; features of another batch may differ in the last bit of a float32.
     alone = rows(context.database, scored_again(context, run, 4))
     for image, each in found.items():
         low, high = before[image].lowest_energy, alone[image].lowest_energy
-        assert low - 1e-6 <= each.lowest_energy <= high + 1e-6
+        assert low - 1e-5 <= each.lowest_energy <= high + 1e-5
     with context.database.reading() as session:
         assert [(one.round, one.reads) for one in rounds_of(session, again)] == [
             (1, 4), *((number, own[0]) for number, own in enumerate(rounds, start=2))
@@ -464,7 +464,7 @@ def test_progress_is_that_of_the_resumed_batches_of_an_earlier_round(
     sample_batch(context, late)
     found = progress()
     assert (found.round, found.sampled, found.scored) == (1, 25, 15)
-    work_off(context, *context.hints.take())  # type: ignore[attr-defined]
+    work_off(context, Message(Task.AGGREGATE_BATCH, late))
     found = progress()
     assert (found.round, found.state, found.again) == (2, RunState.DONE, 22)
 
@@ -475,9 +475,7 @@ def test_a_paused_run_with_late_images_gets_no_hints_until_it_is_resumed(
     run, late = late_batch(context, working)
     outbox = context.hints
     assert isinstance(outbox, Outbox)
-    sample_batch(context, late)
-    (score,) = outbox.take()
-    score_batch(context, score.row)
+    sample_and_score(context, late)
     ends = outbox.take()
     control.pause(context.database, run)
     work_off(context, *ends)

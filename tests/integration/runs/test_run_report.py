@@ -32,7 +32,7 @@ READS = 24
 @pytest.fixture
 def run(context: Context, working: ChosenNetwork) -> int:
     """Finish a run of 25 images in 3 batches."""
-    parameters = Parameters(reads=READS, seed=7)
+    parameters = Parameters(reads=READS, seed=7, sweeps=2)
     queued = enqueue_run(
         context.database, some_images(25), working, Solver.LOCAL, parameters, RunOptions(batch_size=10)
     )

@@ -27,6 +27,7 @@ from schema.settings import load
 from schema.settings.worker import WorkerSettings
 from schema.states import FiringState, PausedBy, RunState
 from schema.tables import Firing, Run
+from tests import PATIENCE_S
 from tests.emulators import wait_until
 from tests.integration.conftest import START, Cli, Clock, Outbox
 from worker import reconcile
@@ -127,7 +128,7 @@ def test_reconcilers_at_once_make_one_firing(
     barrier = threading.Barrier(len(others))
 
     def look(database: Database) -> None:
-        barrier.wait(10)
+        barrier.wait(PATIENCE_S)
         reconciled(database)
 
     threads = [threading.Thread(target=look, args=(other,)) for other in others]
@@ -214,7 +215,7 @@ def test_of_several_that_serve_one_makes_the_run(timed: Database, at: AppContext
     wait_until(lambda: fired(timed)[0].state is FiringState.ENQUEUED)
     stop.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     assert fired(timed)[0].attempts == 1
     assert len(runs(timed)) == 1

@@ -26,7 +26,7 @@ from schema.settings.worker import WorkerSettings
 from schema.shapes import ImageShape
 from schema.states import BatchState, RunState
 from schema.tables import Base, Batch, Classification, Network, Problem, Run
-from tests.conftest import administer, annealq, named
+from tests.conftest import administer, annealq_process, named
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import START, Cli, Outbox, some_images, work_off, working_network
 from worker import reconcile
@@ -281,7 +281,9 @@ def test_a_worker_of_another_revision_does_not_start(
     url = f"sqlite:///{tmp_path / 'annealq.db'}"
     migrations.upgrade(url)
     at_revision(Database(url), revision)
-    done = annealq(process, env={"ANNEALQ_DATABASE_URL": url, "ANNEALQ_BROKER_URL": "redis://127.0.0.1:1/0"})
+    done = annealq_process(
+        process, env={"ANNEALQ_DATABASE_URL": url, "ANNEALQ_BROKER_URL": "redis://127.0.0.1:1/0"}
+    )
     assert done.returncode == 1
     said = done.stderr.strip().splitlines()
     assert hint in said[-1]

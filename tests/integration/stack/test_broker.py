@@ -27,6 +27,7 @@ from producer.stack.stack import Stack, running_pid
 from schema.errors import BrokerUnavailable, ParameterError, StackError
 from schema.messages import Queue
 from schema.settings import Settings, load, socket_path
+from tests import PATIENCE_S
 from worker.process.hints import CeleryHints
 
 QUEUE = "waiting"
@@ -52,7 +53,7 @@ def broker_only(settings: Settings) -> Stack:
 
 @contextmanager
 def client(path: Path) -> Iterator[Redis]:
-    with closing(Redis(unix_socket_path=str(path), socket_timeout=5)) as redis:
+    with closing(Redis(unix_socket_path=str(path), socket_timeout=PATIENCE_S)) as redis:
         yield redis
 
 
@@ -82,7 +83,7 @@ def listens(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not so within {seconds} s"
@@ -177,7 +178,7 @@ def test_any_home_path_works_through_celery_s_transport(tmp_path: Path, name: st
         simple_queue = connection.SimpleQueue(QUEUE)  # type: ignore[no-untyped-call]
         with connection, closing(simple_queue) as queue:
             queue.put({"row": 7})
-            message = queue.get(timeout=5)
+            message = queue.get(timeout=PATIENCE_S)
             assert message.payload == {"row": 7}
             message.ack()
     assert not stack.socket.exists()

@@ -26,7 +26,8 @@ from schema.errors import DatabaseFull, StackError
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.tables import Batch, Network, Run
-from tests.conftest import annealq
+from tests import PATIENCE_S
+from tests.conftest import annealq_process
 from tests.integration.conftest import network_row, some_images
 from tests.serving import client, serving
 
@@ -45,7 +46,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_stack_on_a_full_disk_is_refused_in_one_line(small_disk: Path) -> None:
     for home in (small_disk, small_disk / "full"):
-        done = annealq("up", env={"ANNEALQ_HOME": str(home)})
+        done = annealq_process("up", env={"ANNEALQ_HOME": str(home)})
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
         assert str(home) in done.stderr
@@ -153,7 +154,7 @@ def test_children_that_die_on_a_full_disk_do_not_end_a_stack(small_disk: Path, t
     starts = tmp_path / "starts"
     supervisor.start(Child("mayfly", ["/bin/sh", "-c", f"echo >> {starts}; exit 1"]))
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while (
             not starts.exists() or len(starts.read_bytes()) < 4
         ):  # one restart is all that the policy allows

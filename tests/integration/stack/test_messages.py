@@ -7,7 +7,6 @@ import json
 import pickle
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,52 +23,52 @@ from tests.integration.stack.test_broker import client, settings_at, wait_until
 NEWER = "annealq.aggregate.v2"
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return settings_at(tmp_path / "home")
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return settings_at(tmp_path_factory.mktemp("stack") / "home")
 
 
-@contextmanager
-def one_worker(settings: Settings) -> Iterator[Redis]:
-    """A broker and one worker process, without a reconciler."""
+@pytest.fixture(scope="module")
+def redis(settings: Settings) -> Iterator[Redis]:
+    """The broker of one worker process, without a reconciler."""
     children = (Child("worker", worker_command(1, queue_names())),)
     with Stack(settings, children=children) as stack, client(stack.socket) as redis:
         yield redis
 
 
-def send(settings: Settings, **arguments: Any) -> None:
+def send(settings: Settings, **arguments: Any) -> str:
+    """Send a message, and return its number."""
     app = Celery(broker=settings.broker_url, set_as_current=False)
-    app.send_task(Task.DISPATCH.value, kwargs=arguments, queue=Queue.AGGREGATE.value)
+    sent = app.send_task(Task.DISPATCH.value, kwargs=arguments, queue=Queue.AGGREGATE.value)
     app.close()
+    return str(sent.id)
 
 
-def log_of(settings: Settings) -> str:
-    """What its worker has written; nothing before it has begun."""
+def log_of(settings: Settings, start: int = 0) -> str:
+    """What its worker has written from character ``start`` on; nothing before it has begun."""
     log = settings.home / "logs" / "worker.log"
-    return log.read_text() if log.exists() else ""
+    return log.read_text()[start:] if log.exists() else ""
 
 
 def wait_for_two_more(settings: Settings, redis: Redis) -> None:
     """Until two messages that were sent now have been done: whatever came before them is over, too."""
-    done = log_of(settings).count("succeeded")
-    for _ in range(2):
-        send(settings, version=1)
-    wait_until(lambda: log_of(settings).count("succeeded") >= done + 2, 30)
+    for number in [send(settings, version=1) for _ in range(2)]:
+        wait_until(lambda number=number: f"[{number}] succeeded" in log_of(settings))  # type: ignore[misc]
     assert redis.llen(Queue.AGGREGATE.value) == 0
 
 
-def test_a_message_of_a_newer_version_waits_for_a_newer_worker(settings: Settings) -> None:
-    with one_worker(settings) as redis:
-        send(settings, row=5, version=2, shard="of a kind that this worker does not know")
-        wait_until(lambda: redis.llen(NEWER) == 1, 60)
-        wait_for_two_more(settings, redis)
-        assert redis.llen(NEWER) == 1
-        held: Any = json.loads(redis.lindex(NEWER, 0))  # type: ignore[arg-type]
-        _, arguments, _ = json.loads(base64.b64decode(held["body"]))
-        assert held["headers"]["task"] == Task.DISPATCH
-        assert arguments == {"row": 5, "version": 2, "shard": "of a kind that this worker does not know"}
-        assert log_of(settings).count("needs a newer worker") == 1
-        assert "Traceback" not in log_of(settings)
+def test_a_message_of_a_newer_version_waits_for_a_newer_worker(settings: Settings, redis: Redis) -> None:
+    start = len(log_of(settings))
+    send(settings, row=5, version=2, shard="of a kind that this worker does not know")
+    wait_until(lambda: redis.llen(NEWER) == 1)
+    wait_for_two_more(settings, redis)
+    assert redis.llen(NEWER) == 1
+    held: Any = json.loads(redis.lindex(NEWER, 0))  # type: ignore[arg-type]
+    _, arguments, _ = json.loads(base64.b64decode(held["body"]))
+    assert held["headers"]["task"] == Task.DISPATCH
+    assert arguments == {"row": 5, "version": 2, "shard": "of a kind that this worker does not know"}
+    assert log_of(settings, start).count("needs a newer worker") == 1
+    assert "Traceback" not in log_of(settings, start)
 
 
 class Payload:
@@ -82,16 +81,15 @@ class Payload:
         return (Path.touch, (self.path,))
 
 
-def test_a_pickle_is_refused_and_never_run(settings: Settings, tmp_path: Path) -> None:
+def test_a_pickle_is_refused_and_never_run(settings: Settings, redis: Redis, tmp_path: Path) -> None:
     trap = tmp_path / "was-run"
     pickle.loads(pickle.dumps(Payload(trap)))  # noqa: S301 - shows that the payload works
     trap.unlink()
-    with one_worker(settings) as redis:
-        wait_for_two_more(settings, redis)
-        for body in ([(), {"row": Payload(trap)}, {}], Payload(trap)):
-            redis.lpush(Queue.AGGREGATE.value, message(pickle.dumps(body)))
-        wait_until(lambda: log_of(settings).count("ContentDisallowed") >= 2, 30)
-        wait_for_two_more(settings, redis)
+    wait_for_two_more(settings, redis)
+    for body in ([(), {"row": Payload(trap)}, {}], Payload(trap)):
+        redis.lpush(Queue.AGGREGATE.value, message(pickle.dumps(body)))
+    wait_until(lambda: log_of(settings).count("ContentDisallowed") >= 2)
+    wait_for_two_more(settings, redis)
     assert not trap.exists()
 
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import documents
+from tests import PATIENCE_S, documents
 from tests.conftest import ROOT
 from tests.serving import client, serving
 
@@ -68,7 +68,7 @@ def of_a_worker() -> str:
     environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
     command = [sys.executable, "-c", WORKER]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -41,7 +41,7 @@ def test_a_hint_is_sent_before_and_after_the_broker_restarts(path: Path, notifie
     for _ in range(2):  # processes of the broker
         with server(path), client(path) as redis:
             notifier.notify()
-            wait_until(lambda: has_hint(redis), 30)
+            wait_until(lambda: has_hint(redis))
 
 
 def test_hints_use_one_connection(path: Path, notifier: Notifier) -> None:
@@ -49,7 +49,7 @@ def test_hints_use_one_connection(path: Path, notifier: Notifier) -> None:
         for _ in range(3):
             before = redis.info("stats")["total_connections_received"]
             notifier.notify()
-            wait_until(lambda: has_hint(redis), 30)
+            wait_until(lambda: has_hint(redis))
             redis.delete(_QUEUE)
         assert redis.info("stats")["total_connections_received"] == before
 
@@ -59,7 +59,7 @@ def test_what_somebody_only_looks_at_is_taken_last_and_expires(path: Path, notif
     last = f"{message.queue}\x06\x169"  # kombu's list for messages of priority 9
     with server(path), client(path) as redis:
         notifier.notify(message)
-        wait_until(lambda: redis.llen(last) == 1, 30)
+        wait_until(lambda: redis.llen(last) == 1)
         held: Any = json.loads(redis.lindex(last, 0))  # type: ignore[arg-type]
         assert held["headers"]["task"] == message.task
         expires = datetime.fromisoformat(held["headers"]["expires"])

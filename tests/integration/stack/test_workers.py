@@ -16,6 +16,7 @@ from schema.settings.tokens import account_of
 from schema.settings.worker import WorkerSettings
 from schema.tables import Worker
 from schema.tables.processes import SILENT_S
+from tests import PATIENCE_S
 from tests.integration.conftest import START, Cli, Clock, Outbox
 from worker import reconcile
 from worker.process import activity
@@ -44,7 +45,7 @@ def read(database: Database) -> list[WorkerSummary]:
 
 def wait_for(database: Database, holds: Callable[[WorkerSummary], bool]) -> WorkerSummary:
     """Return the only worker once it ``holds``."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         found = read(database)
         if found and holds(found[0]):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from producer import cli
 from producer.cli import app
+from tests import PATIENCE_S
 
 
 @pytest.mark.parametrize("name", cli.SUMMARIES)
@@ -33,7 +34,7 @@ def test_ctrl_c_during_the_imports_leaves_no_traceback(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "importing\n"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60) == ("", "")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == -signal.SIGINT  # a shell says 130
 
 
@@ -58,7 +59,7 @@ def test_help_imports_no_command_and_no_heavy_library() -> None:
         ("classify digits --priority x", "'x' should be a valid integer"),
         ("classify digits --workers 0", "'0' should be greater than or equal to 1"),
         ("runs show abc", "'abc' should be a valid integer"),
-        ("runs list --since yesterday", "'yesterday' is no time: write 2026-12-01 or 2026-12-01T22:00"),
+        ("runs list --since yesterday", "'yesterday' is not a time: write 2026-12-01 or 2026-12-01T22:00"),
     ],
 )
 def test_a_wrong_value_is_named_in_plain_words(arguments: str, says: str) -> None:

@@ -21,6 +21,7 @@ import producer
 from producer.images.imageset import ImageSet
 from producer.images.source import read_images
 from schema.errors import ImageError, InputError, ParameterError
+from tests import PATIENCE_S
 
 ROOT = Path(producer.__file__).parents[1]
 DATA = Path(os.environ.get("ANNEALQ_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -149,6 +150,13 @@ def test_digits_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert found.images[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
 
 
+def test_digits_are_those_that_scikit_learn_loads() -> None:
+    datasets = pytest.importorskip("sklearn.datasets", reason="needs annealq[datasets]")
+    expected, found = datasets.load_digits(), read_images("sklearn:digits")
+    assert (found.images == expected.images).all()
+    assert (found.labels == expected.target).all()
+
+
 def test_digits_beside_a_folder_of_that_name_must_be_told_apart(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("sklearn", reason="needs annealq[datasets]")
     save_folder(tmp_path, np.zeros((1, 2, 2), np.uint8), np.array([0])).rename(tmp_path / "digits")
@@ -163,7 +171,7 @@ def test_digits_beside_a_folder_of_that_name_must_be_told_apart(tmp_path: Path, 
 
 def test_digits_without_scikit_learn_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImageError, match=r"pip install 'annealq\[datasets\]'"):
         read_images("digits")
 
@@ -331,7 +339,7 @@ def test_a_file_or_folder_that_is_closed_to_us(tmp_path: Path, name: str) -> Non
         path.mkdir()
     path.chmod(0)
     command = [sys.executable, "-c", CLOSED, str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     path.chmod(0o700)
     assert f"{name} is not readable: change its permissions" in done.stdout
 
@@ -342,7 +350,7 @@ def test_a_file_or_folder_that_is_closed_to_us(tmp_path: Path, name: str) -> Non
 def test_importing_loads_neither_pillow_nor_scikit_learn() -> None:
     code = "import sys, producer.images; print({'PIL', 'sklearn', 'scipy', 'torch'} & set(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert done.stdout.strip() == "set()"
 

@@ -24,6 +24,7 @@ from producer.images.source import read_images
 from producer.reports import export
 from producer.reports.export import guess_format, write, write_images
 from schema.errors import ParameterError
+from tests import PATIENCE_S
 
 ROOT = Path(producer.__file__).parents[1]
 NOON = datetime(2031, 5, 6, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -245,7 +246,7 @@ def test_parquet_without_pyarrow_says_what_to_install(
 def test_importing_loads_no_pyarrow() -> None:
     code = "import sys, producer.reports.export; print('pyarrow' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert done.stdout.strip() == "False"
 
@@ -361,7 +362,7 @@ def test_no_space_left(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a"
     path.write_text("before")
     command = [sys.executable, "-c", FULL, str(path), kind]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert done.stdout.startswith(f"DiskFull disk full: {path}: nothing was written; free some space")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]

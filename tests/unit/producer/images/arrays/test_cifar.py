@@ -79,7 +79,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         read_images(f"{tmp_path}:train")
     (tmp_path / "a.bin").rename(tmp_path / "data_batch_3.bin")
     (tmp_path / "data_batch_3.bin").write_bytes(bytes(5000))
-    with pytest.raises(ImageError, match="5,000 bytes, which are no whole records of CIFAR-10"):
+    with pytest.raises(ImageError, match="5,000 bytes, which are not whole records of CIFAR-10"):
         read_images(f"{tmp_path}:train")
     (tmp_path / "a.bin").write_bytes(bytes(3073) + b"\x0a" + bytes(3072))
     with pytest.raises(ImageError, match="has label 10 in image 1, and 10 classes"):

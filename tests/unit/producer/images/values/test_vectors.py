@@ -46,7 +46,7 @@ def test_a_stored_bool_of_any_byte_is_one() -> None:
 
 @pytest.mark.parametrize(
     ("value", "what"),
-    [(np.nan, "NaN"), (np.inf, "inf, which is no"), (1e39, "1e.39, which is no finite float32")],
+    [(np.nan, "NaN"), (np.inf, "inf, which is not a"), (1e39, "1e.39, which is not a finite float32")],
 )
 def test_the_first_value_that_is_not_finite_is_named(
     value: float, what: str, monkeypatch: pytest.MonkeyPatch
