@@ -19,9 +19,9 @@ from schema.codecs.tiling import Tiling
 from schema.parameters import Parameters
 from schema.shapes import InputArray
 from worker.compute import consensus, scoring
-from worker.network import inference
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
+from worker.qubo.energy_model import EnergyModel
 
 MAX_OWN = 2_000  # images of a forward pass: 0.2 ms each of `mnist`, 0.6 ms of `conv358`
 _MAX_VALUES = 5_000_000  # of units in all reads of random bits together: 1 s
@@ -85,47 +85,46 @@ def compute_controls(
     Raises:
         ImageError: the network takes no such images.
     """
+    from worker.network.objective import scores_of_features
+
     begun = perf_counter()
-    known = (network.architecture, network.weights, images, network.transfer)
-    own = inference.classify(*known, network.without)
-    alone = _share(own == labels, begun)
-    units = network.model(parameters.visible, parameters.lam).units
-    chosen = spread(len(images), max(min(most, _MAX_VALUES // (parameters.reads * units)), 1))
+    features = network.features(images)
+    image_us = 1e6 * (perf_counter() - begun) / len(images)  # which each of them needs
+    model = network.model(parameters.visible, parameters.lam)
     begun = perf_counter()
-    right = _are_right(network, parameters, images[chosen], labels[chosen], tiling)
-    bits = _share(right, begun)
-    return Controls(alone, bits, _exact_minimum(network, parameters, images, labels))
+    own = scores_of_features(network.module, features, network.transfer).argmax(axis=1)
+    alone = _share(own == labels, begun, image_us)
+    begun = perf_counter()
+    linear = model.linear(features)
+    image_us += 1e6 * (perf_counter() - begun) / len(images)
+    chosen = spread(len(images), max(min(most, _MAX_VALUES // (parameters.reads * model.units)), 1))
+    begun = perf_counter()
+    right = _are_right(model, parameters, linear[chosen], labels[chosen], tiling)
+    bits = _share(right, begun, image_us)
+    begun = perf_counter()
+    minima = class_minima(model, linear)
+    exact = None if minima is None else _share(minima.argmin(axis=1) == labels, begun, image_us)
+    return Controls(alone, bits, exact)
 
 
-def _share(right: NDArray[np.bool_], begun: float) -> Share:
-    us = 1e6 * (perf_counter() - begun) / len(right)
+def _share(right: NDArray[np.bool_], begun: float, image_us: float) -> Share:
+    """Return the share of ``right`` images, which took the time since ``begun`` and ``image_us`` each."""
+    us = image_us + 1e6 * (perf_counter() - begun) / len(right)
     return Share(float(np.mean(right)), len(right), round(us, 1))
 
 
-def _exact_minimum(
-    network: TrainedNetwork, parameters: Parameters, images: InputArray, labels: NDArray[np.int16]
-) -> Share | None:
-    """Return how often the class unit that is on alone in the state of lowest energy is that of the label."""
-    begun = perf_counter()
-    model = network.model(parameters.visible, parameters.lam)
-    minima = class_minima(model, model.linear(network.features(images)))
-    return None if minima is None else _share(minima.argmin(axis=1) == labels, begun)
-
-
 def _are_right(
-    network: TrainedNetwork,
+    model: EnergyModel,
     parameters: Parameters,
-    images: InputArray,
+    linear: NDArray[np.float64],
     labels: NDArray[np.int16],
     tiling: Tiling,
 ) -> NDArray[np.bool_]:
-    """Return which of ``images`` (n, H, W) have the class of their label if every qubit is a random bit."""
-    model = network.model(parameters.visible, parameters.lam)
-    linear = model.linear(network.features(images))
+    """Return which images of ``linear`` terms (n, units) have their label's class by random bits as qubits."""
     rng = np.random.default_rng((parameters.seed, _STREAM))
     block = min(tiling.tiles, max(_BLOCK_READS // parameters.reads, 1))
-    right = np.empty(len(images), np.bool_)
-    for start in range(0, len(images), block):
+    right = np.empty(len(linear), np.bool_)
+    for start in range(0, len(linear), block):
         part = slice(start, start + block)
         tiles = tiling.take(np.arange(len(linear[part])))
         physical = rng.integers(0, 256, (parameters.reads, -(-len(tiles.qubits) // 8)), dtype=np.uint8)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Values of a layer that are in memory at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000
+# Images of a forward pass: values of more of them leave the processor's cache, 1.4 times the time for `mnist`.
+_BLOCK_IMAGES = 256
 
 
 def features(network: NetworkModule, images: InputArray, without: Names = ()) -> NDArray[np.float64]:
@@ -99,7 +101,7 @@ def block_size(architecture: Architecture) -> int:
     shapes = (taken, architecture.input.shape, *architecture.feature_shapes)
     # Hidden units have values for each class.
     values = max(*(int(np.prod(shape)) for shape in shapes), architecture.classes * max(architecture.sizes))
-    return max(1, _BLOCK_VALUES // values)
+    return max(1, min(_BLOCK_VALUES // values, _BLOCK_IMAGES))
 
 
 def forward(
