@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ from worker.network.trained import TrainedNetwork
 
 IMAGES = int(os.environ.get("ANNEALQ_BENCH_IMAGES", "10000"))
 ROUNDS = 5
+PLANNED_READS = 5  # of the plan for sampled `mnist`, as accurate as 100: test_plans.py -k sampled
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800 + IMAGES // 50)]
 
@@ -120,6 +122,62 @@ def test_rivals(
         rival=statistics.median(theirs),
     )
     record(f"the same as a ratio, {name}", statistics.median(ratios), "x", goal, spread=ratios)
+
+
+@pytest.fixture(scope="module")
+def planned(on_time: Plant) -> list[float]:
+    """Images in a second with the reads of a plan, in runs of as many images as a bulk has."""
+    some = mnist(IMAGES)
+
+    def rate(seed: int) -> float:
+        parameters = Parameters(visible=Visible.SAMPLED, reads=PLANNED_READS, seed=seed)
+        return IMAGES / on_time.classify(some, parameters).wall_s
+
+    rate(ROUNDS)
+    return [rate(seed) for seed in range(ROUNDS)]
+
+
+@pytest.mark.parametrize(
+    ("rival", "name", "images", "goal"),
+    [
+        (one_by_one, "(a) one image after another", 12, 100),
+        (without_waiting, "(b) without waiting", 60, 50),
+        (in_parallel, "(c) ParallelEmbeddingComposite", 64, 30),
+    ],
+)
+def test_rivals_and_a_plan(
+    record: Record,
+    on_time: Plant,
+    planned: list[float],
+    rival: Rival,
+    name: str,
+    images: int,
+    goal: float,
+) -> None:
+    """Images in a second with the reads that a plan chose on validation images, for the same accuracy.
+
+    Ocean has no such plan: its reads are our default, 100. With as many reads as ours has no goal.
+    """
+    some, shop = mnist(images).images, _shop(on_time, Visible.SAMPLED)
+    for reads, wanted in ((shop.reads, goal), (PLANNED_READS, None)):
+        own = replace(shop, reads=reads)
+        rival(own, some[:2])
+        theirs = []
+        for _ in range(ROUNDS):
+            started = time.monotonic()
+            rival(own, some)
+            theirs.append(images / (time.monotonic() - started))
+        ratios = [mine / other for mine, other in zip(planned, theirs, strict=True)]
+        what = f"images in a second, {PLANNED_READS} reads by a plan, against Ocean {name}, {reads} reads"
+        record(what, statistics.median(planned), "images/s", rival=statistics.median(theirs), spread=planned)
+        record(
+            f"the same as a ratio, {reads} reads, {name}",
+            statistics.median(ratios),
+            "x",
+            wanted,
+            spread=ratios,
+        )
+    shop.sampler.client.close()
 
 
 @pytest.mark.parametrize("visible", [Visible.SAMPLED, Visible.FOLDED])
