@@ -30,9 +30,13 @@ def halves(tmp_path: Path, digits: Digits) -> tuple[str, str]:
 
 
 @pytest.mark.slow
-def test_calibrate_then_classify_then_score_again(home: Path, halves: tuple[str, str]) -> None:
+def test_calibrate_then_classify_then_score_again(
+    home: Path, halves: tuple[str, str], digits_file: str
+) -> None:
     validation, test = halves
     with own_stack(home):
+        done = annealq_process("networks", "train", "digits", "--data", digits_file, "--epochs", "8")
+        assert done.returncode == 0, done.stderr
         command = ("networks", "calibrate", "digits", "--data", validation, "--reads", "50")
         done = annealq_process(*command, "--test", test, "--json")
         assert done.returncode == 0, done.stderr
