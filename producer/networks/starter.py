@@ -40,6 +40,7 @@ _FILTERS = 16
 _STEPS = 1_500  # of the optimiser: enough for the preset `digits` on 1,000 images
 _VECTOR_STEPS = 600
 _FEW_VECTOR_STEPS = 1_800  # few vectors take a stronger decay, which needs more steps
+_DECAY_VALUES = 1_280  # of the vectors that the decays were chosen for
 # Fewer images are trained on in smaller batches, moved by some pixels, and at last all of them.
 _SMALL = 2_000
 _FEW_VECTORS = 10_000  # a second training on all of them takes seconds
@@ -93,7 +94,11 @@ def starter_text(
         *_features(shape, units, backbones, further),
         "",
         "[training]",
-        *(_vector_training(count) if on_vectors else _image_training(count, shape)),
+        *(
+            _vector_training(count, _values(shape, backbones))
+            if on_vectors
+            else _image_training(count, shape)
+        ),
     ]
     if count < (_FEW_VECTORS if on_vectors else _SMALL):
         lines.append("refit = true  # few images: after the held-out ones were used, train on all of them")
@@ -161,16 +166,26 @@ def _source_name(name: str) -> str:
     return re.sub(r"^[^a-z]+", "", re.sub(r"[^a-z0-9_-]+", "-", name.lower()))[:32].strip("-") or "backbone"
 
 
-def _vector_training(count: int) -> list[str]:
-    """Return the lines of the training on ``count`` vectors: small first weights, and wide margins."""
+def _values(shape: ImageShape, backbones: Sequence[BackboneSummary]) -> int:
+    """Return the values of a vector; of several backbones those of the largest one."""
+    return max((backbone.features for backbone in backbones), default=shape.count)
+
+
+def _vector_training(count: int, values: int) -> list[str]:
+    """Return the lines of the training on ``count`` vectors: small first weights, and wide margins.
+
+    Adam moves all weights alike, so that decay limits each of them: the fewer ``values`` a vector has, the
+    larger they must become. docs/images-and-networks.md has the accuracies that decided.
+    """
     batch, steps, decay = (16, _FEW_VECTOR_STEPS, 30.0) if count < _SMALL else (64, _VECTOR_STEPS, 10.0)
+    decay *= min(values / _DECAY_VALUES, 1.0)
     epochs = epochs_of(steps, batch, count, most=300)
     return [
         f"epochs = {epochs}",
         f"batch_size = {batch}",
         _all_epochs(epochs),
         "learning_rate = 0.003",
-        f"dense_decay = {decay}  # L2 of the first layer",
+        f"dense_decay = {decay:.3g}  # L2 of the first layer",
         "margin = 2.0",
         "lam = 2.0",
         "weight_bound = 2.0",

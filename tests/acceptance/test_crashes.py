@@ -72,20 +72,22 @@ def struck(home: Path, digits_file: str, hits: Sequence[int], strike: Callable[[
             return run
 
 
+def kill(up: Up, kind: str) -> None:
+    """Kill a process of ``kind``, once there is one: it may just be started again."""
+    wait_for(lambda: len(up.children()[kind]) > 0, f"a {kind} process")
+    up.children()[kind][0].kill()
+
+
 def kill_pool(up: Up) -> None:
-    up.children()["pool"][0].kill()
+    kill(up, "pool")
 
 
 def kill_worker(up: Up) -> None:
-    up.children()["worker"][0].kill()
-
-
-def kill_broker(up: Up) -> None:
-    up.children()["broker"][0].kill()
+    kill(up, "worker")
 
 
 def kill_reconciler(up: Up) -> None:
-    up.children()["reconciler"][0].kill()
+    kill(up, "reconciler")
 
 
 def flush_broker(up: Up) -> None:

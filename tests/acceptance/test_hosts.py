@@ -49,8 +49,8 @@ def answers(database_url: str, broker_url: str) -> bool:
     try:
         with suppress(StorageError, BrokerUnavailable):
             broker.check(broker_url)
-            with database.reading():
-                return True
+            database.revision()  # a transaction would not connect before its first statement
+            return True
     finally:
         database.dispose()
     return False

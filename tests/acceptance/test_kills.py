@@ -355,8 +355,13 @@ def test_an_outage_is_sat_out(
         at.assert_books_agree()
         assert all(process.is_running() for process in watched), "a process ended"
         each = ", ".join(f"{one:.1%}" for one in shares)
-        say(f"{share:.1%} of a processor ({each}) in an outage, resumed {resumed_s:.1f} s after its end")
-        assert share <= 0.05
+        begun_s = sum(used.values())
+        say(
+            f"{share:.1%} of a processor ({each}) in an outage, {share * elapsed_s:.1f} s after "
+            f"{begun_s:.1f} s until then; resumed {resumed_s:.1f} s after its end"
+        )
+        # However fast the processor is: imports and the first problems take seconds of it.
+        assert share * elapsed_s <= begun_s
         assert resumed_s <= 5
 
 

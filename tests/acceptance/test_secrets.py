@@ -39,7 +39,6 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in {**QUICK, "ANNEALQ_WORKER_MAX_ATTEMPTS": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ANNEALQ_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir(mode=0o777)
     return tmp_path / "home"
 
 

@@ -78,7 +78,7 @@ def test_workers_tell_what_they_do(home: Path, monkeypatch: pytest.MonkeyPatch) 
         assert found[f"annealq_worker_step_seconds_count:{step}"] >= 2
         assert found[f"annealq_worker_step_seconds_sum:{step}"] > 0
     assert found["annealq_worker_step_seconds_count:draw"] == 0
-    assert found["annealq_worker_chain_break_fraction_count"] == 2
+    assert found["annealq_worker_chain_break_ratio_count"] == 2
     if os.name == "posix" and Path("/proc/self/statm").exists():
         assert found["annealq_worker_processes"] >= 2
         assert found["annealq_worker_resident_bytes"] > 50e6

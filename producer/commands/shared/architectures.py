@@ -105,16 +105,22 @@ def backbones_named(names: Sequence[str]) -> list[BackboneSummary]:
     from producer.backbones.queries import backbone_by_name
     from producer.context import database
 
+    if not names:
+        return []
     with database() as opened, opened.reading() as session:
         return [backbone_by_name(session, name) for name in names]
 
 
 def _only_backbone() -> Sequence[BackboneSummary]:
-    """Return the backbone that was imported, if it is the only one."""
+    """Return the backbone that was imported, if it is the only one; a home without a database has none."""
     from producer.backbones.queries import backbones
+    from producer.commands.shared.session import is_missing
     from producer.context import database
+    from schema.settings import load
 
-    with database() as opened, opened.reading() as session:
+    if is_missing(settings := load()):
+        return ()
+    with database(settings) as opened, opened.reading() as session:
         found = backbones(session)
     return found if len(found) == 1 else ()
 

@@ -85,7 +85,7 @@ def first_database(settings: Settings) -> Iterator[Database]:
         DatabaseOutdated, DatabaseTooNew, DatabaseUnavailable.
         StackError: the home folder of a new database cannot be made.
     """
-    if _is_missing(settings):
+    if is_missing(settings):
         import migrations
         from producer.stack.home import make_home
 
@@ -95,7 +95,8 @@ def first_database(settings: Settings) -> Iterator[Database]:
         yield opened
 
 
-def _is_missing(settings: Settings) -> bool:
+def is_missing(settings: Settings) -> bool:
+    """Return whether the database of ``settings`` is a SQLite file that has yet to be made."""
     found = Database(settings.database_url)
     try:
         return found.url.get_backend_name() == "sqlite" and found.revision() is None

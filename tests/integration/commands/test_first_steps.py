@@ -6,11 +6,12 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from producer.cli import app
-from schema.errors import DatabaseOutdated
+from schema.errors import BrokerUnavailable, DatabaseOutdated
 from tests.conftest import annealq_process
 from tests.integration.commands.test_hostile import COMMANDS
 
@@ -29,6 +30,18 @@ def test_an_empty_home_says_how_to_start(command: str) -> None:
     assert isinstance(done.exception, DatabaseOutdated)
     assert re.search(r"nothing here yet.*: start with `annealq demo`", str(done.exception))
     assert not list(Path(os.environ["ANNEALQ_HOME"]).iterdir())
+
+
+def test_layers_are_written_and_trained_in_an_empty_home(tmp_path: Path) -> None:
+    """Neither needs a database: `networks train --embedded` makes one."""
+    images, labels = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
+    np.savez(tmp_path / "images.npz", images=images, labels=labels)
+    data, layers = ("--data", str(tmp_path / "images.npz")), tmp_path / "layers.toml"
+    done = CliRunner().invoke(app, ["networks", "new", *data, "-o", str(layers)])
+    assert (done.exit_code, layers.exists()) == (0, True), done.output
+    assert not list(Path(os.environ["ANNEALQ_HOME"]).iterdir())
+    done = CliRunner().invoke(app, ["networks", "train", *data])
+    assert isinstance(done.exception, BrokerUnavailable)  # the stack is missing, not the database
 
 
 def test_a_wrong_setting_of_the_emulator_ends_a_stack_with_one_line() -> None:

@@ -34,13 +34,13 @@ def test_images_like_mnist_have_the_layers_of_its_preset() -> None:
     assert (made.input, made.features) == (layers.input, layers.features)
 
 
-def vectors(count: int, labels: NDArray[np.int64]) -> ImageSet:
-    return ImageSet("features", np.zeros((count, 30), np.float32), labels, None, None)
+def vectors(count: int, labels: NDArray[np.int64], values: int = 1_280) -> ImageSet:
+    return ImageSet("features", np.zeros((count, values), np.float32), labels, None, None)
 
 
 def test_vectors_are_trained_on_with_decay_and_wide_margins() -> None:
     made = architecture_of(starter_text(vectors(12_000, np.arange(12_000) % 10)))
-    assert (made.input.shape, made.visible, made.training.dense_decay) == ((30,), VISIBLE_OF_VECTORS, 10.0)
+    assert (made.input.shape, made.visible, made.training.dense_decay) == ((1_280,), VISIBLE_OF_VECTORS, 10.0)
     assert architecture_of(starter_text(vectors(110, np.arange(110) % 11))).visible == VISIBLE
     assert made.training.batch_norm is None
     assert (made.training.shift, made.training.refit, made.training.class_weights) == (0, False, "equal")
@@ -53,6 +53,12 @@ def test_the_fewer_vectors_the_stronger_the_decay(count: int, decay: float) -> N
     assert training.dense_decay == decay
     assert training.patience == training.epochs
     assert 300 <= training.epochs * count / training.batch_size <= 2_000
+
+
+@pytest.mark.parametrize(("values", "decay"), [(64, 1.5), (640, 15.0), (2_048, 30.0)])
+def test_short_vectors_are_trained_on_with_less_decay(values: int, decay: float) -> None:
+    made = architecture_of(starter_text(vectors(100, np.arange(100) % 10, values)))
+    assert made.training.dense_decay == decay
 
 
 def test_few_and_unbalanced_images_are_trained_on_accordingly() -> None:
