@@ -6,13 +6,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
-from schema.tables import Network, Run
+from schema.tables import Run
 from tests.integration.api.attacks.conftest import Attacked
-from tests.integration.conftest import network_row, some_images
+from tests.integration.conftest import some_images
 from tests.serving import client
 
 PIXELS = some_images(3).images.tolist()
@@ -58,8 +58,6 @@ def submit(http: httpx.Client, changes: dict[str, Any] | None = None) -> httpx.R
 
 
 def test_another_request_with_the_same_key_is_refused_with_the_fields_that_differ(attacked: Attacked) -> None:
-    with attacked.database.transaction() as session:
-        session.execute(insert(Network).values(network_row()))
     with client(attacked.address, keys.add(attacked.database, "repeats", Scope.SUBMIT).key) as http:
         run = submit(http).json()["run_id"]
         for changes, fields in OTHERS:
