@@ -13,9 +13,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import cache
 
 import structlog
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database
@@ -28,6 +29,7 @@ from schema.settings import load_worker
 from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, NetworkState, PlanState, PreparationState, RunState
 from schema.tables import Batch, Calibration, CalibrationPlan, Network, Preparation, Run
+from schema.tables.columns import UtcDateTime
 from schema.tables.runs import is_read
 from worker.process import presence
 from worker.process.hints import CeleryHints, Hints
@@ -53,11 +55,12 @@ _TASKS_OF = {
 log = structlog.get_logger()
 
 
-def _ready(now: datetime) -> dict[Task, tuple[leases.HintedTable | type[Run], ColumnElement[bool]]]:
-    """Return the rows that are ready for each message at ``now``.
+@cache
+def _ready() -> dict[Task, tuple[leases.HintedTable | type[Run], ColumnElement[bool]]]:
+    """Build the conditions that rows are ready for each message, once: that took half of a pass.
 
-    `dispatch` chooses the batches to sample by priority, except those of paused or cancelled runs with
-    problems in flight.
+    The time is the parameter `now_`. `dispatch` chooses the batches to sample by priority, except those of
+    paused or cancelled runs with problems in flight.
     """
     return {
         Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
@@ -80,9 +83,17 @@ def _ready(now: datetime) -> dict[Task, tuple[leases.HintedTable | type[Run], Co
         ),
         Task.PLAN_CALIBRATION: (CalibrationPlan, CalibrationPlan.state == PlanState.QUEUED),
         Task.CALIBRATE_NETWORK: (Calibration, claims.calibration_due()),
-        Task.FIND_DUPLICATES: (Run, rechecks.due_runs(now)),
+        Task.FIND_DUPLICATES: (Run, rechecks.due_runs(bindparam("now_", type_=UtcDateTime()))),
         Task.PREPARE: (Preparation, Preparation.state == PreparationState.QUEUED),
     }
+
+
+@cache
+def _lost(task: Task) -> Select[int]:
+    """Build the query for rows that are ready for ``task`` at `now_`, and got no hint since `lost_`."""
+    table, ready = _ready()[task]
+    unhinted = or_(table.dispatched_at.is_(None), table.dispatched_at < bindparam("lost_"))
+    return select(table.id).where(ready, unhinted).limit(_AT_ONCE)
 
 
 def find_lost(session: Session, tasks: Iterable[Task], *, now: datetime, after_s: float) -> list[Message]:
@@ -91,14 +102,12 @@ def find_lost(session: Session, tasks: Iterable[Task], *, now: datetime, after_s
     Returns:
         Hints to send for them at ``now``.
     """
-    lost = now - timedelta(seconds=after_s)
+    times = {"now_": now, "lost_": now - timedelta(seconds=after_s)}
     hints: list[Message] = []
-    ready_rows = _ready(now)
     for task in tasks:
-        table, ready = ready_rows[task]
-        due = select(table.id).where(ready, or_(table.dispatched_at.is_(None), table.dispatched_at < lost))
-        rows = list(session.execute(due.limit(_AT_ONCE)).scalars())
+        rows = list(session.execute(_lost(task), times).scalars())
         if rows:
+            table, _ = _ready()[task]
             session.execute(update(table).where(table.id.in_(rows)).values(dispatched_at=now))
         hints += [Message(task, row) for row in rows]
     return hints

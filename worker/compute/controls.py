@@ -120,7 +120,7 @@ def _are_right(
     labels: NDArray[np.int16],
     tiling: Tiling,
 ) -> NDArray[np.bool_]:
-    """Return which images of ``linear`` terms (n, units) have their label's class by random bits as qubits."""
+    """Return which images, of ``linear`` terms (n, units), random bits as qubits classify as labelled."""
     rng = np.random.default_rng((parameters.seed, _STREAM))
     block = min(tiling.tiles, max(_BLOCK_READS // parameters.reads, 1))
     right = np.empty(len(linear), np.bool_)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Values of a layer that are in memory at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000
-# Images of a forward pass: values of more of them leave the processor's cache, 1.4 times the time for `mnist`.
+# Images of a forward pass: values of more leave the processor's cache, which takes `mnist` 1.4 times as long.
 _BLOCK_IMAGES = 256
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database, record_event
@@ -75,8 +75,8 @@ def next_look(looks: int, now: datetime, recheck_s: float) -> datetime | None:
     return now + timedelta(seconds=(LOOKS[looks] - LOOKS[looks - 1]) * recheck_s)
 
 
-def due_runs(now: datetime) -> ColumnElement[bool]:
-    """Build the condition that a run has problems to look for at ``now``."""
+def due_runs(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """Build the condition that a run has problems to look for at ``now``, a time or a parameter."""
     return Run.id.in_(select(Batch.run_id).join(Problem, Problem.batch_id == Batch.id).where(_due(now)))
 
 
@@ -157,7 +157,7 @@ def _correct_statistics(session: Session, run: int) -> None:
         session.execute(update(Run).where(Run.id == run).values(statistics=changed))
 
 
-def _due(now: datetime) -> ColumnElement[bool]:
+def _due(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     # A problem that is being sent is looked up by the worker that samples its batch.
     return and_(Problem.recheck_at <= now, Problem.state != ProblemState.SENDING)
 
