@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,21 @@ def temporary() -> Iterator[str]:
     folder = tempfile.gettempdir()
     with out_of_space(folder, "free some space there, or set TMPDIR to a folder that has more"):
         yield folder
+
+
+@contextmanager
+def new_temporary(suffix: str = "") -> Iterator[Path]:
+    """Yield a new, empty temporary file, which is removed on any error; afterwards the caller deletes it.
+
+    Raises:
+        DiskFull: no space is left for it; it names the folder.
+    """
+    with temporary(), ExitStack() as on_failure:
+        with tempfile.NamedTemporaryFile(prefix="annealq-", suffix=suffix, delete=False) as file:
+            path = Path(file.name)
+        on_failure.callback(path.unlink, missing_ok=True)
+        yield path
+        on_failure.pop_all()
 
 
 @contextmanager

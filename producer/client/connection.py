@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .errors import OutcomeUnknown, RequestRejected, ServerUnavailable, read_rejection
@@ -131,11 +131,10 @@ class Connection:
     async def _open(self, request: httpx.Request) -> httpx.Response:
         """Return a streamed response that was not refused."""
         answer = await self.transport.send(request, stream=True)
-        try:
+        async with AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(self.transport.release, answer)
             await self._check(answer)
-        except BaseException:
-            await self.transport.release(answer)
-            raise
+            on_failure.pop_all()
         return answer
 
     async def _save(self, answer: httpx.Response, file: BinaryIO) -> None:

@@ -11,7 +11,6 @@ import csv
 import json
 import math
 import sys
-import tempfile
 from collections.abc import Mapping
 from datetime import date
 from enum import Enum
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-from producer.files import replacing, temporary
+from producer.files import new_temporary, replacing
 
 Format = Literal["csv", "json", "parquet"]
 
@@ -104,14 +103,8 @@ def write_temporary(
     Raises:
         DiskFull: no space is left for it; it names the folder.
     """
-    with temporary():
-        with tempfile.NamedTemporaryFile(prefix="annealq-results-", delete=False) as file:
-            path = Path(file.name)
-        try:
-            _write_file(rows, columns, path, format, about)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+    with new_temporary() as path:
+        _write_file(rows, columns, path, format, about)
     return path
 
 

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import orjson
@@ -94,7 +95,8 @@ class SolverConnection:
             Unavailable: it does not answer, or is offline.
         """
         self._client = connect(access)
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._client.close, wait=False)
             chosen = choose_solver(self._client, choice, graphs_of)
             self._solver, self.asked = chosen.solver, chosen.asked
             self.properties: dict[str, Any] = dict(self._solver.properties)
@@ -102,9 +104,7 @@ class SolverConnection:
             graph_id = str(self._solver.graph_id or "")
             self.graph = SolverGraph.from_properties(self.name, graph_id, self.properties)
             self.ranges = Ranges.from_properties(self.properties)
-        except BaseException:
-            self._client.close(wait=False)
-            raise
+            on_failure.pop_all()
         self._news: _News = queue.SimpleQueue()
         self._checks = ProblemChecks(self._client, self._news.put)
         self._silence_s = access.poll_wait_s + _SILENCE_S

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from starlette.responses import FileResponse
 
 from producer.exports.exported_run import ExportedRun
 from producer.exports.formats import DatasetFormat, write_dataset
-from producer.files import temporary
+from producer.files import new_temporary, temporary
 from producer.proof import bundle
 from producer.reports import export
 from schema.database import Database
@@ -96,7 +94,7 @@ def send_dataset(
     suffix = ".parquet" if form is DatasetFormat.HUGGINGFACE else ".zip"
     if form is DatasetFormat.HUGGINGFACE:
         _require_parquet("another format")
-    with _new_temporary(suffix) as path:
+    with new_temporary(suffix) as path:
         write_dataset(run, form, path)
         return _response(path, DATASET_TYPES[suffix], f"run-{run.run_id}-{form}{suffix}", headers)
 
@@ -113,7 +111,7 @@ def send_bundle(settings: Settings, database: Database, run: int, *, images: boo
     """
     with database.reading() as session:
         bundle.check(session, run)
-    with _new_temporary(".zip") as path:
+    with new_temporary(".zip") as path:
         bundle.write(settings, run, path, lambda _name, _size: lambda _done: None, images=images)
         return _response(path, BUNDLE_TYPE, f"run-{run}.zip")
 
@@ -125,20 +123,6 @@ def _require_parquet(instead: str) -> None:
             406,
             f"ask for {instead}, or let the operator `pip install 'annealq[parquet]'`",
         )
-
-
-@contextmanager
-def _new_temporary(suffix: str) -> Iterator[Path]:
-    """Yield a new, empty file, which is deleted if the block raises an error."""
-    with temporary():
-        descriptor, name = tempfile.mkstemp(prefix="annealq-", suffix=suffix)
-        os.close(descriptor)
-        path = Path(name)
-        try:
-            yield path
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
 
 
 def _response(

@@ -13,6 +13,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -133,11 +134,10 @@ class BundleArchive:
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or "it is empty"
             raise ParameterError(f"{path} cannot be read: {why}") from None
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._data.close)
             self.members = {member.name: member for member in self._read_directory()}
-        except BaseException:
-            self._data.close()
-            raise
+            on_failure.pop_all()
 
     def __enter__(self) -> Self:
         return self
