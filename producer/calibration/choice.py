@@ -1,4 +1,4 @@
-"""A finished calibration as a run uses it, and penalties that a network has by itself."""
+"""A finished calibration as a run uses it, and penalties that belong to a network."""
 
 from __future__ import annotations
 

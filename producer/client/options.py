@@ -86,7 +86,7 @@ class DryRunOptions(SamplingOptions, total=False):
 
 
 class TrainOptions(PreparationOptions, total=False):
-    """What `train` takes beside images and labels; the server's defaults stand for what is left out."""
+    """Options of `train` in addition to images and labels; the server has a default for each."""
 
     name: str | None  # of the network; default: that of the architecture
     architecture: str | Mapping[str, Any] | None  # a preset, or layers; default: layers for these images
@@ -97,7 +97,7 @@ class TrainOptions(PreparationOptions, total=False):
 
 
 class CalibrateOptions(PreparationOptions, total=False):
-    """What `calibrate` takes beside images and labels; the server's defaults stand for what is left out."""
+    """Options of `calibrate` in addition to images and labels; the server has a default for each."""
 
     network: str  # NAME or NAME@VERSION
     name: str | None  # of the images, for display

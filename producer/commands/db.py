@@ -85,7 +85,7 @@ def backup(
 ) -> None:
     """Copy the SQLite database to a file, as it is at one moment, while annealq works with it.
 
-    To restore it, stop annealq, put the file in the place of the database, and delete the two files beside it
+    To restore it, stop annealq, put the file in the place of the database, and delete the files next to it
     that end with -wal and -shm. PostgreSQL is copied by `pg_dump`.
 
     Example: `annealq db backup --output annealq-backup.db`.

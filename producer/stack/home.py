@@ -17,7 +17,7 @@ _LEAST_FREE = 32_000_000  # bytes: for logs, the broker's queues and the first r
 def make_home(home: Path) -> None:
     """Create the folder ``home``, private (0700); an existing one keeps its permissions.
 
-    What annealq puts there is private by itself.
+    All files that annealq writes there are private.
 
     Raises:
         StackError: it cannot be created, entered or written to, or its disk is full.

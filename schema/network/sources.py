@@ -243,7 +243,7 @@ def check_sources(stacks: tuple[LayerStack, ...], learning_rate: float) -> None:
         learning_rate: of their training.
 
     Raises:
-        NetworkError: names the source, the limit and the way out.
+        NetworkError: names the source, the limit and a remedy.
     """
     names = [stack.name for stack in stacks]
     if not 2 <= len(names) <= MAX_SOURCES:

@@ -48,7 +48,7 @@ class Gauge(StrEnum):
 
     NONE = "none"
     TILE = "tile"  # all units of a tile, or none of them
-    UNIT = "unit"  # each unit by itself, all qubits of its chain
+    UNIT = "unit"  # each unit on its own, all qubits of its chain
 
 
 class Origin(StrEnum):

@@ -32,7 +32,7 @@ class QpuChoice:
 
     @property
     def has_several(self) -> bool:
-        """Return whether each batch of a run is given to a QPU by itself."""
+        """Return whether each batch of a run is given to a QPU on its own."""
         return self.among_all or len(self.names) > 1
 
     @classmethod

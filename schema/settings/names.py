@@ -31,7 +31,7 @@ OTHERS = frozenset(
     {"ANNEALQ_LOG", "ANNEALQ_VERBOSE", "ANNEALQ_KEY", "ANNEALQ_CRASH_AT", "ANNEALQ_CRASH_ONCE"}
 )
 _TESTS = ("ANNEALQ_TEST_", "ANNEALQ_BENCH_")
-# Kubernetes sets these in every container beside a service called annealq.
+# Kubernetes sets these in every container next to a service called annealq.
 _OF_SERVICES = re.compile(r"ANNEALQ_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
 

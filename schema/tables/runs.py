@@ -111,7 +111,7 @@ class Run(Base):
         ForeignKey("calibrations.id")
     )  # source of its parameters
     calibrates: Mapped[int | None] = mapped_column(ForeignKey("calibrations.id"))  # that it samples for
-    # Name and working graph of the QPU that its first problem was sent to; it does not change by itself.
+    # Name and working graph of the QPU that its first problem was sent to; it does not change automatically.
     qpu: Mapped[str | None] = mapped_column(String(128))
     graph_id: Mapped[str | None] = mapped_column(String(64))
     images: Mapped[int]  # number

@@ -16,7 +16,7 @@ from worker.backbones.session import BackboneSession
 
 _TIMED = 8  # pictures
 _TICK_S = 1e-6  # a tiny backbone may take less than the clock shows
-_ALIKE = 1e-3  # of the largest value: features of one picture, alone and beside others
+_ALIKE = 1e-3  # of the largest value: features of one picture, alone and among others
 
 
 @dataclass(frozen=True)

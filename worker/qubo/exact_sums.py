@@ -25,7 +25,7 @@ def summable(
     Args:
         values: any shape.
         most: the sum of the sizes of any values that are added up is at most that; of a shape that broadcasts
-            against ``values``, where rows are added up by themselves.
+            against ``values``, where rows are added up separately.
         dtype: in which they are added up; with float32 they are rounded by ``most`` x 2^-23 at most.
 
     Examples:

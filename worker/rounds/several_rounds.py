@@ -1,6 +1,6 @@
 """Classifies images that were read in several rounds: all reads of an image count.
 
-Each image is computed by itself, from its pixels on. So its row has the same bits whichever of its batches is
+Each image is computed alone, from its pixels on. So its row has the same bits whichever of its batches is
 scored, and whatever other images are in it.
 """
 

@@ -14,7 +14,7 @@ def read(
 ) -> None:
     """Read the images of runs that the API or a schedule has enqueued, on the machine that has their files.
 
-    `annealq serve`, `annealq up` and `annealq schedules serve` do so by themselves; of several readers one
+    `annealq serve`, `annealq up` and `annealq schedules serve` do so automatically; of several readers one
     reads a run. A reader that is killed loses nothing: the next one reads on from the end of the run.
 
     Example: `annealq runs read`.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from schema.quantities import count_text, number_text
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 40  # margins for the texts of the axes
-_MOST_DIGITS = 12  # of a number beside a tick
+_MOST_DIGITS = 12  # of a number next to a tick
 _TICK = 42  # smallest distance of ticks
 _BINS = 60
 _POINT = 8.0  # side of a point

@@ -203,7 +203,7 @@ class AnnealqClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """Return the class scores (B, K) of the network alone.
 
         They are computed in float64: in float32 the scores of a vector would depend, in their last digits, on
-        the vectors beside it.
+        the vectors next to it.
         """
         trained = self.network_._trained
         module = restore(trained.architecture, trained.weights).double()

@@ -1,7 +1,7 @@
 """Gauges: a chip is given a problem with some spins reversed, and its reads are reversed back.
 
 With a sign g of each chain, h becomes g h and the coupling between two chains g J g. All energies stay the
-same to the bit: a product with -1 is exact. What a chip adds to h or J by itself then acts on an image in
+same to the bit: a product with -1 is exact. An error that a chip adds to h or J then acts on an image in
 another direction in each problem. It is Ocean's `SpinReversalTransformComposite`, with one sign for a chain:
 couplers within chains stay negative, where the range of J is wider.
 
